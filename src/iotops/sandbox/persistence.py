@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""State on disk that survives a stop, a start and a SIGKILL.
+
+A snapshot is one directory with one file per service, written whole and then put in place of the last one by swapping
+the symbolic link ``state/current``; a kill at any moment leaves either the old or the new one. Snapshots are written by
+a forked child, which sees one consistent moment and does not hold up the server however large the state is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ministack import app as base
+from ministack.core import persistence as base_persistence
+from ministack.services import lambda_svc
+
+from iotops.sandbox.patching import replace
+
+# What a call starts in the background (an execution, a stack) ends later, so a change is followed by later snapshots.
+SNAPSHOT_AFTER = (1.0, 3.0, 10.0, 30.0)  # seconds after the last change
+LONGEST_SNAPSHOT = 120.0  # seconds; a child that took a lock with it in the fork is given up then
+
+_changed_at = 0.0
+_wake: asyncio.Event | None = None
+
+
+def touch() -> None:
+    """Something may have changed: a snapshot follows within about a second."""
+    global _changed_at
+    _changed_at = time.monotonic()
+    if _wake is not None:
+        _wake.set()
+
+
+def state_directory() -> Path:
+    """Where this process keeps its state (``<dir>/state``)."""
+    return Path(os.environ["STATE_DIR"])
+
+
+async def keep_saving() -> None:
+    """Write snapshots after changes until cancelled."""
+    global _wake
+    _wake = asyncio.Event()
+    while True:
+        await _wake.wait()
+        _wake.clear()
+        changed_at = _changed_at
+        for delay in SNAPSHOT_AFTER:
+            await asyncio.sleep(max(0.0, changed_at + delay - time.monotonic()))
+            cost = await _snapshot_in_child()
+            await asyncio.sleep(cost)  # at most half of one processor
+            if _wake.is_set():
+                break
+
+
+async def _snapshot_in_child() -> float:
+    """Fork, let the child write one snapshot; the seconds it took."""
+    started = time.monotonic()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _child(parent)
+    loop = asyncio.get_running_loop()
+    waiting = loop.run_in_executor(None, os.waitpid, pid, 0)
+    try:
+        await asyncio.wait_for(asyncio.shield(waiting), LONGEST_SNAPSHOT)
+    except (asyncio.TimeoutError, asyncio.CancelledError):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        await waiting
+    return time.monotonic() - started
+
+
+def _child(parent: int) -> None:
+    """Write a snapshot and leave without running anything of the parent's."""
+    status = 1
+    try:
+        os.closerange(3, os.sysconf("SC_OPEN_MAX") if hasattr(os, "sysconf") else 4096)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        os.nice(5)
+        write_snapshot(still_wanted=lambda: os.getppid() == parent)
+        status = 0
+    except BaseException as error:
+        print(f"sandbox: snapshot failed: {error!r}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(status)
+
+
+def write_snapshot(still_wanted: Callable[[], bool] = lambda: True) -> None:
+    """Write the state of every loaded service and make it the current one, if ``still_wanted`` says so at the end."""
+    state = state_directory()
+    target = state / f"snapshot-{time.time_ns()}"
+    target.mkdir(mode=0o700)
+    base_persistence.STATE_DIR = str(target)
+    base_persistence.save_all(base._build_persistence_save_dict())
+    if not still_wanted():
+        shutil.rmtree(target)
+        return
+    link = state / "next"
+    link.unlink(missing_ok=True)
+    link.symlink_to(target.name)
+    link.replace(state / "current")
+    for old in state.glob("snapshot-*"):
+        if old != target:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _save(_original: Any) -> Any:
+    def save_all(_services: dict[str, Any]) -> None:
+        """The base saves when it shuts down."""
+        write_snapshot()
+
+    return save_all
+
+
+def _load(original: Any) -> Any:
+    def load_persisted_state() -> None:
+        state = state_directory()
+        for unfinished in state.glob("snapshot-*"):
+            if unfinished != (state / "current").resolve():
+                shutil.rmtree(unfinished, ignore_errors=True)
+        base_persistence.STATE_DIR = str(state / "current")
+        original()
+
+    return load_persisted_state
+
+
+def _fed(original: Any) -> Any:
+    async def feed_session(session: Any, data: bytes, max_buffer: int) -> bool:
+        touch()
+        return bool(await original(session, data, max_buffer))
+
+    return feed_session
+
+
+def install() -> None:
+    """Load from and save to snapshots instead of the base's one directory."""
+    from ministack.services import iot
+
+    lambda_svc.CODE_BLOB_DIR = str(state_directory() / "lambda-blobs")
+    replace(base, "save_all", "services", _save)
+    replace(base, "_load_persisted_state", "", _load)
+    replace(iot, "_feed_session", "session, data, max_buffer", _fed)

@@ -1,0 +1,30 @@
+"""Fleets for the end-to-end tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from iotops.sandbox.client import Sandbox
+
+from tests.e2e.fleet import Fleet
+
+
+@pytest.fixture
+def empty_fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """A fresh sandbox with nothing in it."""
+    sandbox = Sandbox.start(tmp_path / "sandbox", port=0)
+    yield Fleet(sandbox)
+    sandbox.stop()
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A fleet of two regions as ``site.yml`` builds it; shared, so leave it as it was."""
+    sandbox = Sandbox.start(tmp_path_factory.mktemp("fleet") / "sandbox", port=0)
+    built = Fleet(sandbox)
+    built.run("site.yml").ok()
+    yield built
+    sandbox.stop()

@@ -1,0 +1,82 @@
+"""A fleet on a sandbox of its own, driven by the commands that its README names."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from iotops.sandbox.client import Sandbox
+
+ROOT = Path(__file__).resolve().parents[2]
+RECAP = re.compile(r"^(?P<host>[\w.-]+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)\s+failed=(?P<failed>\d+)")
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a playbook ended: exit code, output, and per host what the recap counted."""
+
+    code: int
+    output: str
+    recap: dict[str, dict[str, int]]
+
+    @property
+    def changed(self) -> dict[str, int]:
+        """Changed tasks per host."""
+        return {host: counts["changed"] for host, counts in self.recap.items()}
+
+    def ok(self) -> Run:
+        """Return itself; raises AssertionError with the end of the output when the run failed."""
+        assert self.code == 0, self.output[-6000:]
+        return self
+
+
+def recap(output: str) -> dict[str, dict[str, int]]:
+    """Counts per host from the recap of ``ansible-playbook``."""
+    found = (RECAP.match(line) for line in output.splitlines())
+    return {m["host"]: {k: int(m[k]) for k in ("ok", "changed", "unreachable", "failed")} for m in found if m}
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """One sandbox and the playbooks run against it."""
+
+    sandbox: Sandbox
+    inventory: Path = ROOT / "inventories" / "sandbox"
+
+    @property
+    def pki(self) -> Path:
+        """The PKI tree of this fleet."""
+        return Path(self.sandbox.directory) / "pki"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment of a user of this sandbox."""
+        return {
+            **os.environ,
+            "IOTOPS_SANDBOX_DIR": str(self.sandbox.directory),
+            "ANSIBLE_NOCOLOR": "1",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+
+    def start(self, playbook: str, *arguments: str) -> subprocess.Popen[str]:
+        """Start ``ansible-playbook`` in a process group of its own."""
+        return subprocess.Popen(
+            ["ansible-playbook", "-i", str(self.inventory), playbook, *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, playbook: str, *arguments: str) -> Run:
+        """Run ``ansible-playbook`` to its end."""
+        process = self.start(playbook, *arguments)
+        output, _ = process.communicate(timeout=900)
+        return Run(process.returncode, output, recap(output))

@@ -1,0 +1,88 @@
+"""What a user relies on in ``site.yml``: it ends, it repeats, it previews, and it keeps to its regions."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import yaml
+
+from tests.e2e.fleet import ROOT, Fleet
+from tests.e2e.listing import resources
+
+REGIONS = ["eu-west-1", "us-west-2"]
+READS = ("Describe", "Get", "List", "Query", "Scan", "Head", "BatchGet", "Search", "Lookup", "Validate")
+HOME_READS = {("dynamodb", operation) for operation in ("DescribeTable", "DescribeContinuousBackups", "DescribeTimeToLive", "ListTagsOfResource")}
+GLOBAL_SERVICES = {"iam", "route53", "sts"}
+
+
+def writes(fleet: Fleet, since: float) -> list[str]:
+    """Calls by an operator that change something, as ``region service operation``."""
+    return [
+        f"{call['region']} {call['service']} {call['operation']}"
+        for call in fleet.sandbox.journal(since=since)
+        if not call["operation"].startswith(READS)
+    ]
+
+
+def test_second_run_changes_nothing(fleet: Fleet) -> None:
+    again = fleet.run("site.yml").ok()
+    assert again.changed == dict.fromkeys(REGIONS, 0)
+
+
+def test_check_on_the_finished_state_shows_no_change_and_writes_nothing(fleet: Fleet) -> None:
+    since = time.time()
+    check = fleet.run("site.yml", "--check", "--diff").ok()
+    assert check.changed == dict.fromkeys(REGIONS, 0)
+    assert writes(fleet, since) == []
+
+
+def test_check_on_an_empty_account_writes_nothing_anywhere(empty_fleet: Fleet) -> None:
+    before = resources(empty_fleet.sandbox, REGIONS)
+    check = empty_fleet.run("site.yml", "--check", "--diff").ok()
+    assert all(changed > 0 for changed in check.changed.values())
+    assert writes(empty_fleet, 0) == []
+    assert resources(empty_fleet.sandbox, REGIONS) == before
+    assert not empty_fleet.pki.exists()
+
+
+def inventory_with(fleet: Fleet, directory: Path, *regions: str) -> Fleet:
+    """The sandbox inventory with more regions, in a directory of its own."""
+    shutil.copytree(fleet.inventory, directory)
+    hosts = directory / "hosts.yml"
+    content = yaml.safe_load(hosts.read_text())
+    content["regions"]["hosts"].update(dict.fromkeys(regions))
+    hosts.write_text(yaml.safe_dump(content))
+    return Fleet(fleet.sandbox, directory)
+
+
+def test_a_limited_run_calls_no_other_region(empty_fleet: Fleet) -> None:
+    empty_fleet.run("playbooks/build_pki.yml").ok()
+    empty_fleet.run("playbooks/deploy_tables.yml").ok()
+    since = time.time()
+    empty_fleet.run("site.yml", "--limit", "us-west-2").ok()
+    elsewhere = {
+        (call["service"], call["operation"])
+        for call in empty_fleet.sandbox.journal(since=since)
+        if call["region"] == "eu-west-1" and call["service"] not in GLOBAL_SERVICES
+    }
+    assert elsewhere <= HOME_READS
+    empty_fleet.run("playbooks/verify.yml", "--limit", "us-west-2").ok()
+
+
+def test_a_third_region_needs_one_change_at_home(fleet: Fleet, tmp_path: Path) -> None:
+    wider = inventory_with(fleet, tmp_path / "inventory", "ap-southeast-2")
+    since = time.time()
+    wider.run("site.yml", "--limit", "ap-southeast-2").ok()
+    at_home = [call for call in writes(wider, since) if call.startswith("eu-west-1 cloudformation")]
+    assert at_home == ["eu-west-1 cloudformation UpdateStack"]
+    assert not [call for call in writes(wider, since) if call.startswith("us-west-2 cloudformation")]
+    verified = wider.run("playbooks/verify.yml", "-e", "verify_device=dev-third").ok()
+    assert "ap-southeast-2" in verified.output
+    assert wider.run("site.yml").ok().changed == dict.fromkeys([*REGIONS, "ap-southeast-2"], 0)
+
+
+def test_site_runs_by_path_from_the_root_only_with_its_configuration() -> None:
+    assert (ROOT / "ansible.cfg").is_file()
+    assert (ROOT / "collections/ansible_collections/iotops/fleet/roles").resolve() == ROOT / "roles"
