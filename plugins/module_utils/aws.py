@@ -24,17 +24,19 @@ except ImportError:  # AnsibleAWSModule tells the user
 from ansible_collections.amazon.aws.plugins.module_utils.errors import AWSErrorHandler
 from ansible_collections.amazon.aws.plugins.module_utils.exceptions import AnsibleAWSError
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
-from ansible_collections.amazon.aws.plugins.module_utils.tagging import (
-    ansible_dict_to_boto3_tag_list,
-    boto3_tag_list_to_ansible_dict,
-    compare_aws_tags,
+
+from ansible_collections.iotops.fleet.plugins.module_utils._aws.values import (
+    snake,
+    tags_diff,
+    tags_to_dict,
+    tags_to_list,
 )
-from ansible_collections.amazon.aws.plugins.module_utils.transformation import boto3_resource_to_ansible_dict
 
 __all__ = [
     "FleetError",
     "api_call",
     "error_code",
+    "may_have_happened",
     "none_if_missing",
     "poll",
     "run_module",
@@ -49,17 +51,19 @@ R = TypeVar("R")
 T = TypeVar("T")
 M = TypeVar("M", bound="Module")
 
-# Besides those that AWSRetry knows. https://docs.aws.amazon.com/general/latest/gr/api-retries.html
-RETRIED_CODES = (
-    "InternalFailureException",
-    "InternalServerError",
-    "PriorRequestNotComplete",
-    "ProvisionedThroughputExceededException",
-    "RequestThrottled",
-    "ServiceUnavailableException",
-    "ThrottledException",
-    "ThrottlingException",
+# https://docs.aws.amazon.com/general/latest/gr/api-retries.html
+THROTTLED_CODES = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "Throttling",
+        "ThrottledException",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
 )
+FAILED_CODES = frozenset({"InternalFailureException", "InternalServerError", "ServiceUnavailableException"})
 MISSING_CODES = frozenset({"ResourceNotFoundException", "ResourceNotFound", "NotFoundException"})
 
 
@@ -81,18 +85,35 @@ class FleetError(Exception):
         self.context = context
 
 
-def api_call(description: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+class _Retry(AWSRetry):
+    """All that amazon.aws retries, and the spelling of throttling and failure in newer services."""
+
+    @staticmethod
+    def found(response_code: str, catch_extra_error_codes: Any = None) -> bool:
+        return response_code in THROTTLED_CODES | FAILED_CODES or AWSRetry.found(response_code, catch_extra_error_codes)
+
+
+class _RetryThrottled(AWSRetry):
+    """Throttled calls only: those were certainly not carried out."""
+
+    @staticmethod
+    def found(response_code: str, catch_extra_error_codes: Any = None) -> bool:  # noqa: ARG004  # the base's signature
+        return response_code in THROTTLED_CODES
+
+
+def api_call(description: str, *, repeatable: bool = True) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a function the one place of an API call: throttling is retried with jitter, errors are translated.
 
     ``description`` completes "Failed to ...". The function may page; then the whole listing is what is retried.
+    A call that is not ``repeatable`` (twice makes two) is not retried when it may have been carried out.
 
     Raises (the decorated function):
         AnsibleAWSError: with botocore's error as ``exception``.
 
     """
+    retry = (_Retry if repeatable else _RetryThrottled).jittered_backoff(retries=8, delay=0.5, max_delay=20)
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        retry = AWSRetry.jittered_backoff(retries=8, delay=0.5, max_delay=20, catch_extra_error_codes=RETRIED_CODES)
         return cast("Callable[P, R]", AWSErrorHandler.common_error_handler(description)(retry(function)))
 
     return decorate
@@ -117,6 +138,12 @@ def error_code(error: BaseException) -> str | None:
     """AWS's error code, for example ``ThrottlingException``, or None when the error is not an answer of AWS."""
     inner = error.exception if isinstance(error, AnsibleAWSError) else error
     return str(inner.response["Error"]["Code"]) if isinstance(inner, ClientError) else None
+
+
+def may_have_happened(error: BaseException) -> bool:
+    """Whether a failed call may have been carried out all the same: no answer at all, or an answer 5xx."""
+    inner = error.exception if isinstance(error, AnsibleAWSError) else error
+    return not isinstance(inner, ClientError) or inner.response["ResponseMetadata"]["HTTPStatusCode"] >= 500
 
 
 def poll(
@@ -163,33 +190,3 @@ def run_module(module: M, body: Callable[[M], Mapping[str, Any]]) -> NoReturn:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def snake(value: Any) -> Any:
-    """boto3's answer (a dict, or a list of them) with snake_case keys, ISO dates, and ``Tags`` as a dict."""
-    if isinstance(value, list):
-        return [snake(item) for item in value]
-    return boto3_resource_to_ansible_dict(value, force_tags=False) if isinstance(value, dict) else value
-
-
-def tags_to_list(tags: Mapping[str, Any] | None) -> list[dict[str, str]]:
-    """``{"a": "b"}`` as ``[{"Key": "a", "Value": "b"}]``, the form of nearly all AWS services."""
-    return ansible_dict_to_boto3_tag_list({key: str(value) for key, value in (tags or {}).items()})
-
-
-def tags_to_dict(tags: list[dict[str, str]] | None) -> dict[str, str]:
-    """The reverse of :func:`tags_to_list`."""
-    return boto3_tag_list_to_ansible_dict(tags or [])
-
-
-def tags_diff(
-    current: Mapping[str, str], wanted: Mapping[str, Any] | None, *, purge: bool = True
-) -> tuple[dict[str, str], list[str]]:
-    """Tags to set and keys to remove so that ``current`` becomes ``wanted``.
-
-    ``wanted`` None leaves all as it is; without ``purge`` nothing is removed; ``aws:`` tags are never touched.
-    """
-    if wanted is None:
-        return {}, []
-    to_set, to_remove = compare_aws_tags(dict(current), {k: str(v) for k, v in wanted.items()}, purge_tags=purge)
-    return dict(sorted(to_set.items())), sorted(to_remove)

@@ -11,9 +11,9 @@ short_description: Keep one CloudFormation stack as its template, parameters and
 version_added: 0.1.0
 description:
   - Creates, updates or deletes one stack and waits until AWS is done.
-  - An unchanged stack costs two reads (C(DescribeStacks) and C(GetTemplate)); nothing is written and no change set is made.
-  - What a killed run left is finished. An operation in progress is waited for, and the remains of a creation that failed are
-    deleted before the stack is created anew.
+  - An unchanged stack costs two reads, C(DescribeStacks) and C(GetTemplate). No change set is made.
+  - What a killed run left is finished. An operation in progress is waited for, and the remains of a creation that
+    failed are deleted before the stack is created anew.
   - When AWS gives up, the message is the first resource that failed, with AWS's reason.
 attributes:
   check_mode:
@@ -52,8 +52,8 @@ options:
   artifacts:
     description:
       - Files that the template names, such as Lambda packages and state machine definitions.
-      - Each is uploaded to O(artifact_bucket) as C(<SHA-256 of the content>/<file name>), unless it is there already, and
-        that key becomes the value of its parameter. So the stack changes when, and only when, the content does.
+      - Each is uploaded to O(artifact_bucket) as C(<SHA-256 of the content>/<file name>), unless it is there already,
+        and that key becomes the value of its parameter. So the stack changes when, and only when, the content does.
       - In check mode a file that does not exist counts as one that will be built.
     type: list
     elements: dict
@@ -73,8 +73,8 @@ options:
   adopted_tables:
     description:
       - Parameters of the template that say whether a DynamoDB table is to be created, each with the name of its table.
-      - When the stack is created, the parameter is V(false) for a table that exists already, and V(true) otherwise. Later
-        updates keep the stack's value.
+      - When the stack is created, the parameter is V(false) for a table that exists already, and V(true) otherwise.
+        Later updates keep the stack's value.
     type: dict
     default: {}
   capabilities:
@@ -83,7 +83,7 @@ options:
     elements: str
     default: [CAPABILITY_IAM]
   tags:
-    description: Tags of the stack, which CloudFormation gives to its resources. Without this option they are left alone.
+    description: Tags of the stack, which CloudFormation hands on to its resources. If unset they are left alone.
     type: dict
   empty_buckets:
     description: Before the stack is deleted, delete all objects and versions in the buckets that it made.
@@ -192,7 +192,7 @@ def ensure(module: AnsibleAWSModule) -> dict[str, Any]:
     params = module.params
     request = Request(
         name=params["stack_name"],
-        region=module.region,
+        region=str(module.region),
         client=module.client,
         check_mode=module.check_mode,
         wait_timeout=params["wait_timeout"],

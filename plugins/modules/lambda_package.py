@@ -96,3 +96,89 @@ size:
   returned: always
   type: int
 """
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.iotops.fleet.plugins.module_utils._packaging.package import Package, read_source
+from ansible_collections.iotops.fleet.plugins.module_utils._packaging.wheels import WheelCache
+from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError, run_module
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import NoReturn
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "src": {"type": "path", "required": True},
+    "dest": {"type": "path", "required": True},
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"path": {"type": "path", "required": True}, "name": {"type": "str", "required": True}},
+    },
+    "runtime": {"type": "str", "default": "python3.13"},
+    "architecture": {"type": "str", "choices": ["x86_64", "arm64"], "default": "x86_64"},
+    "cache_dir": {"type": "path", "default": "~/.cache/iotops.fleet/wheels"},
+}
+
+
+def ensure(module: AnsibleModule) -> dict[str, Any]:
+    """The module's answer.
+
+    Raises:
+        FleetError: bad input, or pip failed.
+
+    """
+    params = module.params
+    dest = Path(params["dest"])
+    if not params["runtime"].startswith("python3."):
+        raise FleetError(f"runtime {params['runtime']} is not supported: name a Python runtime, for example python3.13")
+    further = _further_files(params["files"], missing_allowed=module.check_mode)
+    if further is None:
+        return _result(dest, built=False, changed=True)
+    files = {**read_source(Path(params["src"])), **further}
+    requirements = files.pop("requirements.txt", b"")
+    package = Package(files=files, requirements=requirements, target=f"{params['runtime']} {params['architecture']}")
+    if package.is_built(dest):
+        return _result(dest, built=True, changed=False)
+    if not module.check_mode:
+        cache = WheelCache(
+            root=Path(params["cache_dir"]), runtime=params["runtime"], architecture=params["architecture"]
+        )
+        package.build(dest, cache.fetch)
+    return _result(dest, built=not module.check_mode, changed=True)
+
+
+def _further_files(wanted: Sequence[Mapping[str, str]], *, missing_allowed: bool) -> dict[str, bytes] | None:
+    """Contents by name in the package; None when one will be made by a task that check mode skipped."""
+    try:
+        return {item["name"]: Path(item["path"]).read_bytes() for item in wanted}
+    except FileNotFoundError as error:
+        if missing_allowed:
+            return None
+        raise FleetError(f"File {error.filename} does not exist") from error
+    except OSError as error:
+        raise FleetError(f"Cannot read file {error.filename}: {error.strerror}") from error
+
+
+def _result(dest: Path, *, built: bool, changed: bool) -> dict[str, Any]:
+    content = dest.read_bytes() if built else None
+    return {
+        "changed": changed,
+        "path": str(dest),
+        "sha256": None if content is None else hashlib.sha256(content).hexdigest(),
+        "size": None if content is None else len(content),
+    }
+
+
+def main() -> NoReturn:
+    """Run the module."""
+    run_module(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True), ensure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The iotops.fleet maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One device's visit to one region: connect, subscribe, publish, and fail to be somebody else. Private to the collection."""
+"""One device's visit to one region: connect, subscribe, publish, fail to be another device. Private to the collection."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
-from .._device.errors import Denied, DeviceError, Dropped, Unanswered, Untrusted
-from .._device.session import Endpoint, Session
-from .._device.tls import Identity
-from ..aws import FleetError
+from ansible_collections.iotops.fleet.plugins.module_utils._device.errors import (
+    Denied,
+    DeviceError,
+    Dropped,
+    Unanswered,
+    Untrusted,
+)
+from ansible_collections.iotops.fleet.plugins.module_utils._device.session import Endpoint, Session
+from ansible_collections.iotops.fleet.plugins.module_utils._device.tls import Identity
+from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError
 
 # AWS accepts one CONNECT a second of one client ID: https://docs.aws.amazon.com/general/latest/gr/iot-core.html
 FIRST_PAUSE_SECONDS = 1.0
@@ -26,7 +32,10 @@ REFUSAL_SECONDS = 5.0
 
 @dataclass
 class Visit:
-    """What a visit saw. Times are seconds; ``nonce`` marks the message that was published at ``published_at``."""
+    """What a visit saw. ``nonce`` marks the message that was published at ``published_at`` (monotonic clock).
+
+    ``accepted_seconds`` run from the first attempt to connect, the other two from the publication.
+    """
 
     region: str
     nonce: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -35,6 +44,7 @@ class Visit:
     accepted_seconds: float = 0.0
     acknowledged_seconds: float = 0.0
     published_at: float = 0.0
+    stored_seconds: float = 0.0
 
 
 def visit(*, region: str, identity: Identity, endpoint: Endpoint, patience: float, impostor: bool) -> Visit:

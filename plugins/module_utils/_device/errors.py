@@ -10,23 +10,23 @@ class DeviceError(Exception):
     """A device did not get what it asked for."""
 
 
-class Unreachable(DeviceError):  # noqa: N818 - reads as the outcome it is
+class Unreachable(DeviceError):
     """Nobody answers at the address: network, port or name."""
 
 
-class Untrusted(DeviceError):  # noqa: N818
+class Untrusted(DeviceError):
     """The server's certificate does not chain to the device's root or is for another name."""
 
 
-class Dropped(DeviceError):  # noqa: N818
+class Dropped(DeviceError):
     """The broker closed the connection: the certificate is unknown or not ACTIVE, or the action is not allowed."""
 
 
-class Denied(DeviceError):  # noqa: N818
+class Denied(DeviceError):
     """The broker answered, and refused."""
 
 
-class Unanswered(DeviceError):  # noqa: N818
+class Unanswered(DeviceError):
     """The broker kept the connection open and did not answer in time."""
 
 

@@ -18,8 +18,14 @@ from typing import Any
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from .errors import Denied, Dropped, Unanswered, Unreachable, Untrusted
-from .tls import Identity, client_context
+from ansible_collections.iotops.fleet.plugins.module_utils._device.errors import (
+    Denied,
+    Dropped,
+    Unanswered,
+    Unreachable,
+    Untrusted,
+)
+from ansible_collections.iotops.fleet.plugins.module_utils._device.tls import Identity, client_context
 
 HTTPS_PORT = 443
 MQTT_ALPN = "x-amzn-mqtt-ca"

@@ -3,15 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One function per read of the fleet's tables; each takes the boto3 DynamoDB client of a region.
 
-All but :func:`certificate_ids` read consistently: what a region's own replica has, it answers. Private to the collection.
+All but :func:`certificate_ids` read consistently: what a region's own replica has, it answers.
+Private to the collection.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..aws import api_call, none_if_missing
-from .items import Item, plain_item
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import Item, plain_item
+from ansible_collections.iotops.fleet.plugins.module_utils.aws import api_call, none_if_missing
 
 
 @none_if_missing

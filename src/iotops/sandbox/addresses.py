@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import socket
 from collections.abc import Mapping
 
@@ -14,9 +15,10 @@ MQTT_PORT = 8883
 SHARED_ADDRESS_PORT = 18883
 
 
-def iot_regions() -> list[str]:
+@functools.cache
+def iot_regions() -> tuple[str, ...]:
     """Every region of the partition ``aws`` that has AWS IoT, in alphabetical order."""
-    return sorted(botocore.session.get_session().get_available_regions("iot"))
+    return tuple(sorted(botocore.session.get_session().get_available_regions("iot")))
 
 
 def loopback_address(region: str) -> str:

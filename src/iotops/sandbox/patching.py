@@ -13,7 +13,7 @@ class BaseChangedError(RuntimeError):
     """The installed base lacks a name that the sandbox extends, or its parameters differ."""
 
 
-def replace(module: ModuleType, name: str, parameters: str, make: Callable[[Any], Any]) -> None:
+def replace(module: ModuleType | type, name: str, parameters: str, make: Callable[[Any], Any]) -> None:
     """Set ``module.name`` to ``make(original)``.
 
     ``parameters`` is the expected parameter list of the original as one string, for example ``"data, region"``

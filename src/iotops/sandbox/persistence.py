@@ -106,6 +106,9 @@ def write_snapshot(still_wanted: Callable[[], bool] = lambda: True) -> None:
     if not still_wanted():
         shutil.rmtree(target)
         return
+    for kept in (state / "current").glob("*.json"):
+        if not (target / kept.name).exists():  # a service that could not be saved keeps what it had
+            shutil.copy2(kept, target)
     link = state / "next"
     link.unlink(missing_ok=True)
     link.symlink_to(target.name)

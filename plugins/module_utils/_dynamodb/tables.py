@@ -1,0 +1,54 @@
+# Copyright: (c) 2026, The iotops.fleet maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private to the collection: reading tables of DynamoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible_collections.iotops.fleet.plugins.module_utils.aws import api_call, none_if_missing
+
+__all__ = ["describe_table", "read_tables"]
+
+
+@none_if_missing
+@api_call("describe the table")
+def describe_table(client: Any, name: str) -> dict[str, Any]:
+    """DescribeTable's answer, or None when the region has no such table."""
+    table: dict[str, Any] = client.describe_table(TableName=name)["Table"]
+    return table
+
+
+def read_tables(client: Any, names: Sequence[str]) -> list[dict[str, Any]]:
+    """What the region says of each table, in the form that dynamodb_table_info documents."""
+    if len(names) == 1:
+        return [_summary(name, describe_table(client, name)) for name in names]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return list(pool.map(lambda name: _summary(name, describe_table(client, name)), names))
+
+
+def _summary(name: str, found: dict[str, Any] | None) -> dict[str, Any]:
+    table = found or {}
+    indexes = table.get("GlobalSecondaryIndexes", [])
+    replicas = [{"region": item["RegionName"], "status": item["ReplicaStatus"]} for item in table.get("Replicas", [])]
+    status = table.get("TableStatus", "ABSENT")
+    return {
+        "name": name,
+        "exists": found is not None,
+        "status": status,
+        "active": status == "ACTIVE" and all(index["IndexStatus"] == "ACTIVE" for index in indexes),
+        "arn": table.get("TableArn"),
+        "stream_arn": table.get("LatestStreamArn"),
+        "stream_view_type": table.get("StreamSpecification", {}).get("StreamViewType"),
+        "key_schema": _keys(table),
+        "global_secondary_indexes": {index["IndexName"]: _keys(index) for index in indexes},
+        "replicas": sorted(replicas, key=lambda item: item["region"]),
+        "item_count": table.get("ItemCount", 0),
+    }
+
+
+def _keys(holder: dict[str, Any]) -> dict[str, str]:
+    return {key["KeyType"]: key["AttributeName"] for key in holder.get("KeySchema", [])}

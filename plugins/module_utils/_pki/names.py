@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, The iotops.fleet maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names in certificates: distinguished names, thing names and DNS names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
+
+# RFC 5280, appendix A.1: ub-common-name and ub-organization-name. AWS IoT itself would take thing names of 128.
+MAX_NAME = 64
+
+_THING_NAME = re.compile(r"[a-zA-Z0-9:_-]+")
+_DNS_NAME = re.compile(
+    r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE
+)
+
+
+def distinguished_name(*, common_name: str | None, organization: str | None) -> x509.Name:
+    """Return the name ``O=organization, CN=common_name``, either part left out when empty."""
+    parts = [
+        (NameOID.ORGANIZATION_NAME, "organization", organization),
+        (NameOID.COMMON_NAME, "common name", common_name),
+    ]
+    for _oid, label, value in parts:
+        if value and len(value) > MAX_NAME:
+            raise PkiError(
+                f"{label} {value!r} has {len(value)} characters: X.509 allows {MAX_NAME}; choose a shorter one"
+            )
+    return x509.Name([x509.NameAttribute(oid, value) for oid, _label, value in parts if value])
+
+
+def common_name_of(name: x509.Name) -> str:
+    """Return the common name, or an empty string."""
+    return "".join(str(attribute.value) for attribute in name.get_attributes_for_oid(NameOID.COMMON_NAME)[-1:])
+
+
+def organization_of(name: x509.Name) -> str:
+    """Return the organization, or an empty string."""
+    return "".join(str(attribute.value) for attribute in name.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)[-1:])
+
+
+def oneline(name: x509.Name) -> str:
+    """Return `name` as OpenSSL's X509_NAME_oneline writes it into index.txt: ``/O=.../CN=...``."""
+    return "".join(f"/{part.rfc4514_attribute_name}={_printable(str(part.value))}" for part in name)
+
+
+def _printable(value: str) -> str:
+    return "".join(chr(octet) if 0x20 <= octet <= 0x7E else f"\\x{octet:02X}" for octet in value.encode())
+
+
+def thing_names(names: Iterable[str]) -> list[str]:
+    """Return the names once each, in order; raise PkiError for one that cannot be thing name and common name."""
+    unique = list(dict.fromkeys(name.strip() for name in names))
+    for name in unique:
+        if not _THING_NAME.fullmatch(name):
+            raise PkiError(f"device name {name!r}: use letters, digits, colon, underscore and hyphen only")
+        if len(name) > MAX_NAME:
+            raise PkiError(
+                f"device name {name!r} has {len(name)} characters: it is the certificate's common name, "
+                f"for which X.509 allows {MAX_NAME}; choose a shorter one"
+            )
+    return unique
+
+
+def dns_names(names: Iterable[str]) -> list[str]:
+    """Return the DNS names in lower case, once each, in order; raise PkiError for none, or one that is no DNS name."""
+    unique = list(dict.fromkeys(name.strip().lower() for name in names))
+    if not unique:
+        raise PkiError("names is empty: give the DNS names of the server, the domain of the fleet first")
+    for name in unique:
+        if len(name) > 253 or not _DNS_NAME.fullmatch(name):
+            raise PkiError(f"server name {name!r} is not a DNS name: write it like iot.example.com, or *.example.com")
+    return unique
+
+
+__all__ = ["MAX_NAME", "common_name_of", "distinguished_name", "dns_names", "oneline", "organization_of", "thing_names"]

@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, The iotops.fleet maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Key types, sizes and lifetimes of the two key profiles.
+
+Within a profile each certificate has the algorithm of its signer, which ACM requires of an imported certificate
+(https://docs.aws.amazon.com/acm/latest/APIReference/API_ImportCertificate.html).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Purpose = Literal["root", "issuing", "server", "device"]
+Algorithm = Literal["ec", "rsa"]
+
+
+@dataclass(frozen=True)
+class KeyType:
+    """An algorithm and its size in bits (``ec``: of the NIST curve; ``rsa``: of the modulus)."""
+
+    algorithm: Algorithm
+    bits: int
+
+    def __str__(self) -> str:
+        return f"RSA {self.bits}" if self.algorithm == "rsa" else f"EC P-{self.bits}"
+
+
+PROFILES: dict[Algorithm, dict[Purpose, KeyType]] = {
+    "ec": {
+        "root": KeyType("ec", 384),
+        "issuing": KeyType("ec", 256),
+        "server": KeyType("ec", 256),
+        "device": KeyType("ec", 256),
+    },
+    "rsa": {
+        "root": KeyType("rsa", 4096),
+        "issuing": KeyType("rsa", 4096),
+        "server": KeyType("rsa", 2048),
+        "device": KeyType("rsa", 2048),
+    },
+}
+
+DAYS: dict[Purpose, int] = {"root": 7300, "issuing": 3650, "server": 375, "device": 365}
+
+__all__ = ["DAYS", "PROFILES", "Algorithm", "KeyType", "Purpose"]

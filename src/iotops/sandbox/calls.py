@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which API call a request is: region, service (as boto3 names it), operation and caller."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+import botocore.session
+from botocore.exceptions import UnknownServiceError
+from ministack.core.iam_evaluator import resolve_caller_identity
+
+# Signing names whose boto3 service is called differently.
+_BOTO3_NAMES = {"states": "stepfunctions", "iotdata": "iot-data", "monitoring": "cloudwatch"}
+_CREDENTIAL = re.compile(r"Credential=([^/,]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
+_QUERY_ACTION = re.compile(rb"(?:^|&)Action=(\w+)")
+_CBOR_PATH = re.compile(r"/service/[^/]+/operation/(\w+)$")
+_READING = re.compile(r"(Get|List|Describe|Head|Query$|Scan|BatchGet|Search|Lookup|Detect|Validate|Test|Filter)")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One API call. ``region``, ``service`` and ``operation`` are empty when the request does not say."""
+
+    region: str
+    service: str
+    operation: str
+    access_key: str
+    cbor: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may change something."""
+        return not _READING.match(self.operation)
+
+    @property
+    def caller(self) -> str:
+        """The caller's ARN, or the access key of the root user."""
+        identity = resolve_caller_identity(self.access_key) if self.access_key else None
+        arn = str((identity or {}).get("userArn") or "")
+        return arn if arn and not arn.endswith(":root") else self.access_key
+
+
+def call_of(scope: dict[str, Any], headers: dict[str, str], body: bytes | None = None) -> Call:
+    """The call of an ASGI request; ``body`` is needed only for the query protocol (``needs_body``)."""
+    signed = _CREDENTIAL.search(headers.get("authorization", ""))
+    if not signed:
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        presigned = (query.get("X-Amz-Credential") or [""])[0]
+        signed = _CREDENTIAL.search(f"Credential={presigned}")
+    if not signed:
+        return Call("", "", "", "")
+    key, region, service = signed.groups()
+    target = headers.get("x-amz-target", "")
+    if target.startswith("DynamoDBStreams"):
+        service = "dynamodbstreams"
+    service = _BOTO3_NAMES.get(service, service)
+    return Call(region, service, _operation(service, scope, target, body), key, "smithy-protocol" in headers)
+
+
+def needs_body(headers: dict[str, str]) -> bool:
+    """Whether the operation's name is in the body (query protocol)."""
+    return headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+
+
+def _operation(service: str, scope: dict[str, Any], target: str, body: bytes | None) -> str:
+    if target:
+        return target.rsplit(".", 1)[-1]
+    if cbor := _CBOR_PATH.match(scope["path"]):
+        return cbor.group(1)
+    if body and (action := _QUERY_ACTION.search(body)):
+        return action.group(1).decode()
+    names = set(parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
+    for route in _routes(service):
+        if route.matches(scope["method"], scope["path"], names):
+            return route.operation
+    return ""
+
+
+@dataclass(frozen=True)
+class _Route:
+    method: str
+    path: re.Pattern[str]
+    query: frozenset[str]
+    operation: str
+
+    def matches(self, method: str, path: str, names: set[str]) -> bool:
+        return self.method == method and self.query <= names and self.path.fullmatch(path) is not None
+
+
+@functools.lru_cache(maxsize=64)
+def _routes(service: str) -> list[_Route]:
+    """The service's REST routes, the most specific first (more of a query string, fewer placeholders)."""
+    try:
+        model = botocore.session.get_session().get_service_model(service)
+    except UnknownServiceError:
+        return []
+    routes = []
+    for name in model.operation_names:
+        http = model.operation_model(name).http
+        path, _, query = http.get("requestUri", "/").partition("?")
+        pattern = re.sub(r"\\\{\w+\\\+\\\}", ".+", re.escape(path).replace("/\\{Bucket\\}", "/[^/]+"))
+        pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", pattern)
+        required = frozenset(part.partition("=")[0] for part in query.split("&") if part)
+        routes.append(_Route(http.get("method", "POST"), re.compile(pattern + "/?"), required, name))
+    return sorted(routes, key=lambda r: (-len(r.query), r.path.pattern.count("["), r.path.pattern.count(".+")))

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fault rules: which calls go wrong, and how.
+
+A rule is ``{"id"?, "region"?, "service"?, "operation"?, "caller"?, "effect", "error"?, "status"?, "message"?, "delay"?,
+"times"?, "probability"?}``. The first four select (shell patterns; absent: any). Effects:
+
+- ``throttle``: the service's throttling error; ``error``: ``error`` with HTTP ``status`` (InternalFailure, 500)
+- ``timeout``: no answer for ``delay`` seconds (120), then the connection is reset; ``refuse``: reset at once
+- ``delay``: wait ``delay`` seconds, then go on; ``fail-after``: do the call, then answer as ``error`` does
+
+``times`` is how often it strikes (absent: always), ``probability`` how likely it is each time (1).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+import random
+from dataclasses import asdict, dataclass, fields
+from typing import Any, get_args, Literal
+
+from iotops.sandbox.calls import Call
+from iotops.sandbox.errors import SandboxError
+
+Effect = Literal["throttle", "error", "timeout", "delay", "refuse", "fail-after"]
+EFFECTS: tuple[str, ...] = get_args(Effect)
+
+
+@dataclass
+class Fault:
+    """One rule; the module says what the fields mean."""
+
+    effect: Effect
+    id: str = ""
+    region: str | None = None
+    service: str | None = None
+    operation: str | None = None
+    caller: str | None = None
+    error: str = "InternalFailure"
+    status: int = 500
+    message: str = "Injected by a fault rule of the sandbox"
+    delay: float | None = None
+    times: int | None = None
+    probability: float = 1.0
+
+    @classmethod
+    def parse(cls, rule: dict[str, Any]) -> Fault:
+        """A rule from JSON.
+
+        Raises:
+            SandboxError: an unknown key or effect, or a value that is not in range.
+
+        """
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(rule) - known)
+        if unknown:
+            raise SandboxError(f"fault rule: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+        if rule.get("effect") not in EFFECTS:
+            raise SandboxError(f"fault rule: effect {rule.get('effect')!r} is not one of {', '.join(EFFECTS)}")
+        if rule["effect"] == "delay" and not isinstance(rule.get("delay"), int | float):
+            raise SandboxError("fault rule: effect delay needs delay, in seconds")
+        if not 0 <= float(rule.get("probability", 1)) <= 1:
+            raise SandboxError(f"fault rule: probability {rule['probability']} is not between 0 and 1")
+        return cls(**rule)
+
+    def selects(self, call: Call) -> bool:
+        """Whether the rule is about this call, chance and count apart."""
+        return all(
+            pattern is None or fnmatch.fnmatchcase(getattr(call, name), pattern)
+            for name, pattern in (("region", self.region), ("service", self.service), ("operation", self.operation))
+        ) and (self.caller is None or fnmatch.fnmatchcase(call.caller, self.caller))
+
+
+class Faults:
+    """The rules in force, in the order they were added, and the regions that are cut off."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._rules: list[Fault] = []
+        self._numbers = itertools.count(1)
+        self._random = random.Random(seed)  # noqa: S311  # chance of a fault, not a secret
+        self.cut: set[str] = set()
+
+    def add(self, rule: dict[str, Any]) -> Fault:
+        """Put a rule in force; one with the same id is replaced."""
+        fault = Fault.parse(rule)
+        fault.id = fault.id or f"fault-{next(self._numbers)}"
+        self.remove(fault.id)
+        self._rules.append(fault)
+        return fault
+
+    def remove(self, rule_id: str | None = None) -> None:
+        """Lift one rule, or all."""
+        self._rules = [rule for rule in self._rules if rule_id is not None and rule.id != rule_id]
+
+    def listing(self) -> list[dict[str, Any]]:
+        """The rules as JSON, with ``times`` counted down."""
+        return [asdict(rule) for rule in self._rules]
+
+    def strike(self, call: Call) -> list[Fault]:
+        """The rules that strike this call: every delay, then at most one other."""
+        delays: list[Fault] = []
+        for rule in self._rules:
+            if rule.times == 0 or not rule.selects(call) or self._random.random() >= rule.probability:
+                continue
+            if rule.times is not None:
+                rule.times -= 1
+            if rule.effect != "delay":
+                return [*delays, rule]
+            delays.append(rule)
+        return delays

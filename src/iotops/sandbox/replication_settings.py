@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How global tables replicate: read and change the settings of ``global_tables`` over the admin API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iotops.sandbox.errors import SandboxError
+
+_NUMBERS = ("delay", "jitter", "reorder", "source_table_lock_seconds")
+
+
+def _settings() -> Any:
+    try:
+        from iotops.sandbox import global_tables
+    except ImportError:
+        return None
+    return global_tables.settings
+
+
+def current() -> dict[str, Any]:
+    """Seconds of ``delay`` and ``jitter``, probability of ``reorder``, regions ``cut`` off."""
+    settings = _settings()
+    if settings is None:
+        return {}
+    return {name: getattr(settings, name) for name in _NUMBERS} | {"cut": sorted(settings.cut)}
+
+
+def change(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Set what ``wanted`` names.
+
+    Raises:
+        SandboxError: an unknown setting, or a number below 0.
+
+    """
+    settings = _settings()
+    if settings is None:
+        return {}
+    for name, value in wanted.items():
+        if name == "cut":
+            settings.cut = set(value)
+        elif name not in _NUMBERS:
+            raise SandboxError(f"replication: unknown setting {name!r}; known: {', '.join(_NUMBERS)}, cut")
+        elif value < 0:
+            raise SandboxError(f"replication: {name} {value} is below 0")
+        else:
+            setattr(settings, name, value)
+    return current()

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Executions as AWS runs them: as the machine's role, at once, within their time, EXPRESS ones without a trace but logs."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ministack.core.responses import json_response
+from ministack.services import stepfunctions as sfn
+
+from iotops.sandbox import express, service_tasks
+from iotops.sandbox.patching import replace
+
+__all__ = ["install"]
+
+_START_DELAY = 0.15  # seconds that the base sleeps before each execution
+_ending = threading.Lock()
+
+
+class _Clock:
+    """The module ``time`` without the base's pause at the start of an execution."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    def sleep(self, seconds: float) -> None:
+        if seconds != _START_DELAY:
+            time.sleep(seconds)
+
+
+def _run(original: Any) -> Any:
+    def run_execution(exec_arn: str) -> None:
+        execution = sfn._executions.get(exec_arn) or {}
+        machine = sfn._state_machines.get(execution.get("stateMachineArn")) or {}
+        service_tasks.machine_role.set(machine.get("roleArn", ""))
+        service_tasks.execution_arn.set(exec_arn)
+        with _time_limit(execution, machine):
+            original(exec_arn)
+        if execution.get("express"):
+            express.finish(execution, machine)
+
+    return run_execution
+
+
+@contextlib.contextmanager
+def _time_limit(execution: dict[str, Any], machine: dict[str, Any]) -> Iterator[None]:
+    """End the execution as TIMED_OUT when the definition's TimeoutSeconds, or five minutes of EXPRESS, are over."""
+    limits = [express.LONGEST_EXECUTION] if execution.get("express") else []
+    with contextlib.suppress(ValueError, TypeError):
+        limits += [float(json.loads(machine["definition"])["TimeoutSeconds"])] if machine else []
+    if not limits:
+        yield
+        return
+    timer = threading.Timer(min(limits), _time_out, (execution,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _time_out(execution: dict[str, Any]) -> None:
+    with _ending:
+        if execution.get("status") != "RUNNING":
+            return
+        execution.update(status="TIMED_OUT", stopDate=sfn.now_iso(), error="States.Timeout", cause="")
+    sfn._add_event(execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {}})
+
+
+def _fail(original: Any) -> Any:
+    def fail_execution(execution: dict[str, Any], error: str, cause: str) -> None:
+        """An execution that was stopped or timed out stays so, whatever its last task does."""
+        with _ending:
+            if execution["status"] == "RUNNING":
+                original(execution, error, cause)
+
+    return fail_execution
+
+
+def _start(original: Any) -> Any:
+    def start_execution(data: dict[str, Any]) -> Any:
+        arn = sfn._resolve_state_machine_arn(data.get("stateMachineArn", ""))
+        machine = sfn._state_machines.get(arn) if arn else None
+        if machine and machine.get("type") == "EXPRESS":
+            return express.start(machine, data)
+        running = _same_running(machine, data) if machine else None
+        if running:  # StartExecution is idempotent for STANDARD while the execution of this name and input runs
+            return json_response({"executionArn": running["executionArn"], "startDate": running["startDate"]})
+        return original(data)
+
+    return start_execution
+
+
+def _same_running(machine: dict[str, Any], data: dict[str, Any]) -> dict[str, Any] | None:
+    arn = machine["stateMachineArn"].replace(":stateMachine:", ":execution:") + f":{data.get('name')}"
+    execution: dict[str, Any] | None = sfn._executions.get(arn)
+    if execution and execution["status"] == "RUNNING" and execution["input"] == data.get("input", "{}"):
+        return execution
+    return None
+
+
+def _test(original: Any) -> Any:
+    def test_state(data: dict[str, Any]) -> Any:
+        token = service_tasks.machine_role.set(data.get("roleArn", ""))
+        try:
+            return original(data)
+        finally:
+            service_tasks.machine_role.reset(token)
+
+    return test_state
+
+
+def _not_for_express(key: str, original: Any) -> Any:
+    def refusing(data: dict[str, Any]) -> Any:
+        return express.refusal(data.get(key) or "") or original(data)
+
+    functools.update_wrapper(refusing, original)
+    return refusing
+
+
+def install() -> None:
+    """Run executions as their role, within their limits and without the base's pause."""
+    service_tasks.install()
+    sfn.time = _Clock()
+    replace(sfn, "_run_execution", "exec_arn", _run)
+    replace(sfn, "_fail_execution", "execution, error, cause", _fail)
+    replace(sfn, "_start_execution", "data", _start)
+    replace(sfn, "_test_state", "data", _test)
+    for name, key in (
+        ("_describe_execution", "executionArn"),
+        ("_get_execution_history", "executionArn"),
+        ("_stop_execution", "executionArn"),
+        ("_describe_state_machine_for_execution", "executionArn"),
+        ("_list_executions", "stateMachineArn"),
+    ):
+        replace(sfn, name, "data", functools.partial(_not_for_express, key))

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.integration.modules import INVENTORY_VARIABLE, Region, inventory_region
+
+REGIONS = ("eu-west-1", "us-west-2")
+
+
+def _region(request: pytest.FixtureRequest, position: int) -> Region:
+    if inventory := os.environ.get(INVENTORY_VARIABLE):
+        return inventory_region(inventory, position)
+    gateway = request.getfixturevalue("sandbox").gateway
+    return Region(
+        {"region": REGIONS[position], "endpoint_url": gateway, "access_key": "test", "secret_key": "test"}
+    )
+
+
+@pytest.fixture(scope="session")
+def region(request: pytest.FixtureRequest) -> Region:
+    """The first region."""
+    return _region(request, 0)
+
+
+@pytest.fixture(scope="session")
+def other_region(request: pytest.FixtureRequest) -> Region:
+    """The second region."""
+    return _region(request, 1)
