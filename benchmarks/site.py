@@ -36,7 +36,7 @@ HOME_LATENCY, FAR_LATENCY = 0.030, 0.090  # seconds a call
 @contextmanager
 def account(directory: Path, regions: list[str]) -> Iterator[tuple[Sandbox, Path]]:
     """A fresh sandbox with latency, and an inventory of ``regions``."""
-    sandbox = Sandbox.start(directory / "sandbox", port=0)
+    sandbox = Sandbox(directory / "sandbox").start()
     inventory = directory / "inventory"
     shutil.copytree(ROOT / "inventories" / "sandbox", inventory)
     (inventory / "hosts.yml").write_text(yaml.safe_dump({"regions": {"hosts": dict.fromkeys(regions)}}))

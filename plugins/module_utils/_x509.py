@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """X.509 as the modules that call AWS need it: read, compare, check. Private to this collection.
 
-Comparing needs no parser: a fingerprint is the SHA-256 of the DER. ``cryptography`` is imported where a certificate has
-to be understood, so that an unchanged run does not pay for it twice.
+Comparing needs no parser: a fingerprint is the SHA-256 of the DER. ``cryptography`` is imported only where a
+certificate has to be understood, since its import takes longer than a call.
 """
 
 from __future__ import annotations

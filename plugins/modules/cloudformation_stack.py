@@ -54,6 +54,7 @@ options:
       - Files that the template names, such as Lambda packages and state machine definitions.
       - Each is uploaded to O(artifact_bucket) as C(<SHA-256 of the content>/<file name>), unless it is there already,
         and that key becomes the value of its parameter. So the stack changes when, and only when, the content does.
+      - A YAML file is uploaded as JSON, with its aliases resolved, which the services do not do.
       - In check mode a file that does not exist counts as one that will be built.
     type: list
     elements: dict

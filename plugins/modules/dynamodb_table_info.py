@@ -59,6 +59,9 @@ tables:
     name:
       description: The name.
       type: str
+    region:
+      description: The region that was asked.
+      type: str
     exists:
       description: Whether the region has the table; without it the other keys have empty values.
       type: bool
@@ -121,7 +124,7 @@ def read(module: AnsibleAWSModule) -> dict[str, Any]:
         return ", ".join(f"table {table['name']} ({table['status']})" for table in tables if not table["active"])
 
     tables = poll(
-        lambda: read_tables(client, params["names"]),
+        lambda: read_tables(client, params["names"], region=str(module.region)),
         lambda seen: not pending(seen) or module.check_mode or not params["wait_active"],
         timeout=params["wait_timeout"],
         describe=lambda seen: f"{pending(seen)} in {module.region}",

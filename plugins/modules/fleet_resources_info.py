@@ -30,7 +30,7 @@ options:
     type: str
     default: ""
   ca_certificate_path:
-    description: PEM file of the issuing CA. Without it, or where it does not exist, neither CA nor certificates are seen.
+    description: PEM file of the issuing CA. Without the file neither the CA nor its certificates are listed.
     type: path
   gather_subset:
     description: The kinds to list; V(all) stands for every one.
@@ -41,6 +41,7 @@ options:
       - all
       - alarms
       - buckets
+      - ca_certificates
       - devices
       - dns_records
       - domain_configurations
@@ -49,7 +50,6 @@ options:
       - health_checks
       - iam_roles
       - iot_policies
-      - issuing_cas
       - log_groups
       - pipes
       - queues
@@ -81,7 +81,7 @@ EXAMPLES = r"""
     region: eu-west-1
     application: multi-region-iot
     ca_certificate_path: pki/intermediateCA/certs/issuing.cert.pem
-    gather_subset: [stacks, issuing_cas]
+    gather_subset: [stacks, ca_certificates]
 """
 
 RETURN = r"""
@@ -95,7 +95,7 @@ resources:
   sample:
     stacks:
       - {name: multi-region-iot-foundation, status: CREATE_COMPLETE}
-    issuing_cas: []
+    ca_certificates: []
 """
 
 from typing import Any

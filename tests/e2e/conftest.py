@@ -15,7 +15,7 @@ from tests.e2e.fleet import Fleet
 @pytest.fixture
 def empty_fleet(tmp_path: Path) -> Iterator[Fleet]:
     """A fresh sandbox with nothing in it."""
-    sandbox = Sandbox.start(tmp_path / "sandbox", port=0)
+    sandbox = Sandbox(tmp_path / "sandbox").start()
     yield Fleet(sandbox)
     sandbox.stop()
 
@@ -23,7 +23,7 @@ def empty_fleet(tmp_path: Path) -> Iterator[Fleet]:
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """A fleet of two regions as ``site.yml`` builds it; shared, so leave it as it was."""
-    sandbox = Sandbox.start(tmp_path_factory.mktemp("fleet") / "sandbox", port=0)
+    sandbox = Sandbox(tmp_path_factory.mktemp("fleet") / "sandbox").start()
     built = Fleet(sandbox)
     built.run("site.yml").ok()
     yield built

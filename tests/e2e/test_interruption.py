@@ -19,7 +19,7 @@ REGIONS = ["eu-west-1", "us-west-2"]
 
 
 def calls(fleet: Fleet) -> int:
-    return len(fleet.sandbox.journal(since=0))
+    return len(fleet.sandbox.journal(since=None))
 
 
 def kill_after(fleet: Fleet, call: int) -> None:
@@ -35,14 +35,14 @@ def kill_after(fleet: Fleet, call: int) -> None:
 def interrupted_runs_end_alike(tmp_path: Path, seed: int, kills: int) -> None:
     print(f"seed {seed}")  # noqa: T201 - shown by pytest when the test fails
     chance = random.Random(seed)
-    with_rest = Fleet(Sandbox.start(tmp_path / "whole", port=0))
+    with_rest = Fleet(Sandbox(tmp_path / "whole").start())
     try:
         with_rest.run("site.yml").ok()
         total, wanted = calls(with_rest), resources(with_rest.sandbox, REGIONS)
     finally:
         with_rest.sandbox.stop()
     for number in range(kills):
-        killed = Fleet(Sandbox.start(tmp_path / f"killed-{number}", port=0))
+        killed = Fleet(Sandbox(tmp_path / f"killed-{number}").start())
         try:
             at = chance.randrange(1, total)
             kill_after(killed, at)

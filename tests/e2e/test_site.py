@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import time
+from datetime import datetime
 from pathlib import Path
 
 import yaml
@@ -17,7 +17,7 @@ HOME_READS = {("dynamodb", operation) for operation in ("DescribeTable", "Descri
 GLOBAL_SERVICES = {"iam", "route53", "sts"}
 
 
-def writes(fleet: Fleet, since: float) -> list[str]:
+def writes(fleet: Fleet, since: datetime | None) -> list[str]:
     """Calls by an operator that change something, as ``region service operation``."""
     return [
         f"{call['region']} {call['service']} {call['operation']}"
@@ -32,7 +32,7 @@ def test_second_run_changes_nothing(fleet: Fleet) -> None:
 
 
 def test_check_on_the_finished_state_shows_no_change_and_writes_nothing(fleet: Fleet) -> None:
-    since = time.time()
+    since = fleet.sandbox.now()
     check = fleet.run("site.yml", "--check", "--diff").ok()
     assert check.changed == dict.fromkeys(REGIONS, 0)
     assert writes(fleet, since) == []
@@ -42,7 +42,7 @@ def test_check_on_an_empty_account_writes_nothing_anywhere(empty_fleet: Fleet) -
     before = resources(empty_fleet.sandbox, REGIONS)
     check = empty_fleet.run("site.yml", "--check", "--diff").ok()
     assert all(changed > 0 for changed in check.changed.values())
-    assert writes(empty_fleet, 0) == []
+    assert writes(empty_fleet, None) == []
     assert resources(empty_fleet.sandbox, REGIONS) == before
     assert not empty_fleet.pki.exists()
 
@@ -60,7 +60,7 @@ def inventory_with(fleet: Fleet, directory: Path, *regions: str) -> Fleet:
 def test_a_limited_run_calls_no_other_region(empty_fleet: Fleet) -> None:
     empty_fleet.run("playbooks/build_pki.yml").ok()
     empty_fleet.run("playbooks/deploy_tables.yml").ok()
-    since = time.time()
+    since = empty_fleet.sandbox.now()
     empty_fleet.run("site.yml", "--limit", "us-west-2").ok()
     elsewhere = {
         (call["service"], call["operation"])
@@ -73,7 +73,7 @@ def test_a_limited_run_calls_no_other_region(empty_fleet: Fleet) -> None:
 
 def test_a_third_region_needs_one_change_at_home(fleet: Fleet, tmp_path: Path) -> None:
     wider = inventory_with(fleet, tmp_path / "inventory", "ap-southeast-2")
-    since = time.time()
+    since = fleet.sandbox.now()
     wider.run("site.yml", "--limit", "ap-southeast-2").ok()
     at_home = [call for call in writes(wider, since) if call.startswith("eu-west-1 cloudformation")]
     assert at_home == ["eu-west-1 cloudformation UpdateStack"]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
-from ansible.module_utils import basic
+
 from ansible.module_utils.testing import patch_module_args
 
 INVENTORY_VARIABLE = "IOTOPS_TEST_INVENTORY"
@@ -29,7 +29,6 @@ def run_module(module: str, *, check: bool = False, diff: bool = True, **params:
     arguments = {**params, "_ansible_check_mode": check, "_ansible_diff": diff, "_ansible_no_log": False}
     output = io.StringIO()
     with patch_module_args(arguments), contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
-        basic.AnsibleModule.no_log_values = set()
         main()
     return dict(json.loads(output.getvalue().splitlines()[-1]))
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.integration.modules import Region
@@ -9,10 +11,11 @@ MODULE = "iot_event_configurations"
 
 
 @pytest.fixture
-def all_off(region: Region) -> Region:
-    off = dict.fromkeys(read(region), False)
-    region.run(MODULE, event_configurations=off)
-    return region
+def all_off(region: Region) -> Iterator[Region]:
+    found = read(region)
+    region.run(MODULE, event_configurations=dict.fromkeys(found, False))
+    yield region
+    region.run(MODULE, event_configurations=found)
 
 
 def read(region: Region) -> dict[str, bool]:

@@ -55,10 +55,16 @@ def read(acm: Any, arn: str, *, tags: dict[str, str] | None = None) -> dict[str,
     """DescribeCertificate snake-cased, with ``tags``, ``certificate`` and ``certificate_chain`` (PEM).
 
     ``tags`` that are known already are not read again. None when there is no such certificate.
+
+    Raises:
+        FleetError: ACM issued it; it is not ours to import or to delete.
+
     """
     described = calls.describe(acm, arn)
     if described is None:
         return None
+    if described.get("type") != "IMPORTED":
+        raise FleetError(f"certificate_arn: {arn} is {described.get('type')}, not IMPORTED; give one that was imported")
     certificate, chain = calls.bodies(acm, arn)
     return {
         **described,

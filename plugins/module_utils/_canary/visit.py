@@ -88,6 +88,7 @@ def _accepted_session(identity: Identity, endpoint: Endpoint, patience: float, s
         except Untrusted:
             raise
         except DeviceError as error:
+            session.close()
             seen.last_refusal = str(error)
             if time.monotonic() - started + pause > patience:
                 raise

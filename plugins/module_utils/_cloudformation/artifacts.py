@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError, api_call, error_code
 
@@ -67,13 +70,24 @@ class Artifacts:
 
 def _read(path: Path, *, missing_allowed: bool) -> Artifact | None:
     try:
-        return Artifact.of(name=path.name, content=path.read_bytes())
+        return _artifact(path)
     except FileNotFoundError as error:
         if missing_allowed:
             return None
         raise FleetError(f"Artifact {path} does not exist: build it first") from error
     except OSError as error:
         raise FleetError(f"Cannot read artifact {path}: {error.strerror}") from error
+
+
+def _artifact(path: Path) -> Artifact:
+    """A YAML file becomes JSON: AWS's readers of definitions do not know YAML's aliases."""
+    if path.suffix not in (".yaml", ".yml"):
+        return Artifact.of(name=path.name, content=path.read_bytes())
+    try:
+        content = json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")), separators=(",", ":"))
+    except yaml.YAMLError as error:
+        raise FleetError(f"Artifact {path} is not YAML: {' '.join(str(error).split())}") from error
+    return Artifact.of(name=path.with_suffix(".json").name, content=content.encode())
 
 
 def _exists(client: Any, bucket: str, key: str) -> bool:

@@ -179,7 +179,8 @@ def _apply(request: Request, stack: Stack | None, wanted: _Plan) -> Stack:
         if stack and calls.is_said(error, "No updates are to be performed"):
             return stack
         if not _is_under_way(error):
-            raise
+            what = f"Stack {request.name} in {request.region} could not be {doing}"
+            raise FleetError(f"{what}: {error.exception}", error_code=error_code(error)) from error
     after = request.settled()
     if after is None or after["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
         raise request.failure(after, doing)

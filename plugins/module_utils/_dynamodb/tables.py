@@ -22,21 +22,19 @@ def describe_table(client: Any, name: str) -> dict[str, Any]:
     return table
 
 
-def read_tables(client: Any, names: Sequence[str]) -> list[dict[str, Any]]:
+def read_tables(client: Any, names: Sequence[str], *, region: str) -> list[dict[str, Any]]:
     """What the region says of each table, in the form that dynamodb_table_info documents."""
-    if len(names) == 1:
-        return [_summary(name, describe_table(client, name)) for name in names]
     with ThreadPoolExecutor(max_workers=8) as pool:
-        return list(pool.map(lambda name: _summary(name, describe_table(client, name)), names))
+        return list(pool.map(lambda name: _summary(name, region, describe_table(client, name)), names))
 
 
-def _summary(name: str, found: dict[str, Any] | None) -> dict[str, Any]:
+def _summary(name: str, region: str, found: dict[str, Any] | None) -> dict[str, Any]:
     table = found or {}
     indexes = table.get("GlobalSecondaryIndexes", [])
-    replicas = [{"region": item["RegionName"], "status": item["ReplicaStatus"]} for item in table.get("Replicas", [])]
     status = table.get("TableStatus", "ABSENT")
     return {
         "name": name,
+        "region": region,
         "exists": found is not None,
         "status": status,
         "active": status == "ACTIVE" and all(index["IndexStatus"] == "ACTIVE" for index in indexes),
@@ -45,9 +43,16 @@ def _summary(name: str, found: dict[str, Any] | None) -> dict[str, Any]:
         "stream_view_type": table.get("StreamSpecification", {}).get("StreamViewType"),
         "key_schema": _keys(table),
         "global_secondary_indexes": {index["IndexName"]: _keys(index) for index in indexes},
-        "replicas": sorted(replicas, key=lambda item: item["region"]),
+        "replicas": _replicas(table, region),
         "item_count": table.get("ItemCount", 0),
     }
+
+
+def _replicas(table: dict[str, Any], region: str) -> list[dict[str, str]]:
+    """AWS lists the other regions; ours is added, so that every region gives the same list."""
+    others = {item["RegionName"]: item["ReplicaStatus"] for item in table.get("Replicas", [])}
+    found = {**others, region: table["TableStatus"]} if others else {}
+    return [{"region": name, "status": status} for name, status in sorted(found.items())]
 
 
 def _keys(holder: dict[str, Any]) -> dict[str, str]:

@@ -51,8 +51,8 @@ class Registration:
     mode: str = "SNI_ONLY"
     status: str = "ACTIVE"
     auto_registration: bool = True
-    private_key: str | None = None
-    passphrase: str | None = None
+    private_key: str | None = dataclasses.field(default=None, repr=False)
+    passphrase: str | None = dataclasses.field(default=None, repr=False)
     tags: Mapping[str, str] | None = None
     purge_tags: bool = True
 
@@ -241,14 +241,12 @@ def _register_or_find(iot: Any, wanted: Registration) -> dict[str, Any]:
         if found is None:
             raise
         return found
-    registered = poll(
-        lambda: describe(iot, certificate_id),
-        lambda seen: seen is not None,
+    return poll(
+        lambda: describe(iot, certificate_id) or {},
+        bool,
         timeout=30,
         describe=f"CA certificate {certificate_id} to appear in {iot.meta.region_name}",
     )
-    assert registered is not None  # noqa: S101  # poll has seen it
-    return registered
 
 
 def _converge(iot: Any, wanted: Registration, seen: dict[str, Any], *, timeout: float) -> dict[str, Any]:

@@ -21,7 +21,7 @@ __all__ = ["WheelCache", "pinned_names"]
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html and PEP 600
 PLATFORMS = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
 MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}
-_PIN = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(\[[^\]]*\])?==[^*\s;]+")
+_PIN = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(\[[^\]]*\])?==[^*\s;]+(?=[\s;]|$)")
 
 
 def pinned_names(requirements: str) -> frozenset[str]:

@@ -9,13 +9,12 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.certificates import (
     Request,
@@ -24,7 +23,9 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.certificates imp
     describe,
     encode_certificate,
     entry_of,
+    key_identifier,
     read_certificate,
+    signer_of,
     time_text,
 )
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
@@ -49,7 +50,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import (
     take_serials,
 )
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.names import distinguished_name, oneline
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import PROFILES, Algorithm, KeyType
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import PROFILES, Algorithm, KeyType, lifetime_of
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.tree import (
     AuthorityTree,
     AuthorityType,
@@ -87,18 +88,20 @@ class Authority:
             )
         return Signer(self.certificate.subject, key, self.certificate)
 
+    def require_key(self) -> None:
+        """Raise PkiError unless this authority can sign: to be called before anything is changed."""
+        _ = self.signer
+
     @property
     def profile(self) -> Algorithm:
         """The key profile that fits this authority: a leaf has its signer's algorithm."""
         return key_type_of(self.certificate.public_key()).algorithm
 
     def has_signed(self, certificate: x509.Certificate) -> bool:
-        """Tell whether this authority's name and key signed `certificate`."""
-        try:
-            certificate.verify_directly_issued_by(self.certificate)
-        except (InvalidSignature, TypeError, ValueError):
-            return False
-        return True
+        """Tell whether `certificate` names this authority and its key as its signer."""
+        return certificate.issuer == self.certificate.subject and signer_of(certificate) == key_identifier(
+            self.certificate
+        )
 
     def serial_numbers(self, count: int) -> list[int]:
         """Return `count` serial numbers that the ledger does not have, as this authority's openssl.cnf chooses them."""
@@ -161,7 +164,7 @@ class AuthorityRequest:
     tree: AuthorityTree
     subject: x509.Name
     key_type: KeyType
-    days: int
+    lifetime: timedelta
     serial_policy: SerialPolicy
     passphrase: str | None
     issuer: AuthorityTree | None
@@ -190,7 +193,7 @@ def ensure_authority(
         tree=AuthorityTree(absolute(path), authority_type),
         subject=distinguished_name(common_name=common_name, organization=organization),
         key_type=PROFILES[key_profile][authority_type],
-        days=days,
+        lifetime=lifetime_of(days),
         serial_policy=serial_policy,
         passphrase=passphrase,
         issuer=AuthorityTree(absolute(issuer_path), "root") if issuer_path else None,
@@ -248,6 +251,8 @@ def _build(wanted: AuthorityRequest) -> list[str]:
         issuer = None
         if wanted.issuer is not None:
             issuer = locks.enter_context(open_authority(wanted.issuer, passphrase=wanted.issuer_passphrase))
+            if not tree.certificate.exists():
+                issuer.require_key()
         make_directory(tree.path.parent)
         changes = [] if tree.path.exists() else [f"{tree.path}: created"]
         make_directory(tree.path)
@@ -273,7 +278,9 @@ def _ensure_certificate(wanted: AuthorityRequest, issuer: Authority | None) -> l
 
 
 def _certify(wanted: AuthorityRequest, key: PrivateKey, issuer: Authority | None) -> x509.Certificate:
-    request = Request(purpose=wanted.tree.type, subject=wanted.subject, public_key=key.public_key(), days=wanted.days)
+    request = Request(
+        purpose=wanted.tree.type, subject=wanted.subject, public_key=key.public_key(), lifetime=wanted.lifetime
+    )
     if issuer is not None:
         return issuer.issue(request)
     return Signer(wanted.subject, key).sign(request, serial=x509.random_serial_number(), now=datetime.now(UTC))

@@ -35,7 +35,7 @@ class Request:
     purpose: Purpose
     subject: x509.Name
     public_key: Any
-    days: int
+    lifetime: timedelta
     dns_names: Sequence[str] = ()
 
 
@@ -52,8 +52,7 @@ class Signer:
         """The extension that names this signer's key, the same as the subject key identifier of its certificate."""
         if self.certificate is None:
             return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
-        identifier = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+        return x509.AuthorityKeyIdentifier(key_identifier(self.certificate), None, None)
 
     @cached_property
     def digest(self) -> hashes.SHA256 | hashes.SHA384:
@@ -69,7 +68,7 @@ class Signer:
             .public_key(request.public_key)
             .serial_number(serial)
             .not_valid_before(now - BACKDATE)
-            .not_valid_after(self._end(now + timedelta(days=request.days)))
+            .not_valid_after(self._end(now + request.lifetime))
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(request.public_key), critical=False)
             .add_extension(self.key_identifier, critical=False)
         )
@@ -141,6 +140,22 @@ def entry_of(certificate: x509.Certificate) -> Entry:
     )
 
 
+def key_identifier(certificate: x509.Certificate) -> bytes:
+    """Return the identifier of a certificate's key, computed as RFC 5280 (4.2.1.2) proposes where none is in it."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except x509.ExtensionNotFound:
+        return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
+
+
+def signer_of(certificate: x509.Certificate) -> bytes | None:
+    """Return the identifier of the key that signed a certificate, None where it is not in it."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        return None
+
+
 def alternative_names(certificate: x509.Certificate) -> list[str]:
     """Return the DNS names in the subject alternative name, an empty list when there is none."""
     try:
@@ -174,5 +189,5 @@ def time_text(moment: datetime) -> str:
 
 __all__ = [
     "BACKDATE", "Request", "Signer", "alternative_names", "describe", "encode_certificate", "entry_of",
-    "read_certificate", "time_text",
+    "key_identifier", "read_certificate", "signer_of", "time_text",
 ]  # fmt: skip

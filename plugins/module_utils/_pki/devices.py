@@ -11,9 +11,9 @@ moves it into place), so no device is ever given two live certificates.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.authority import
     open_authority,
 )
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.certificates import (
+    Signer,
     describe,
     read_certificate,
     time_text,
@@ -40,7 +41,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.files import (
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import Entry, serial_text
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.mint import Minter, Pair, mint
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.names import common_name_of, thing_names
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import PROFILES
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import PROFILES, lifetime_of
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.tree import (
     AuthorityTree,
     private_directories,
@@ -66,6 +67,16 @@ class DeviceTree:
         return self.path / f".staging-{serial_text(authority.certificate.serial_number)}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """The device certificates that are wanted: see the options of the module x509_device_certificates."""
+
+    names: list[str]
+    lifetime: timedelta
+    renew: bool
+    processes: int | None
+
+
 def ensure_device_certificates(
     *,
     path: str,
@@ -83,51 +94,61 @@ def ensure_device_certificates(
     changed, when a name cannot be used, a certificate in place must not be used any more, or there is no authority.
     """
     tree = DeviceTree(absolute(path))
-    wanted = thing_names(names)
+    wanted = Wanted(names=thing_names(names), lifetime=lifetime_of(days), renew=renew, processes=processes)
     authority_tree = AuthorityTree(absolute(authority_path), "issuing")
-    if not check_mode:
-        with open_authority(authority_tree, passphrase=passphrase) as authority:
-            return _converge(tree, authority, wanted, days=days, renew=renew, processes=processes)
+    if check_mode:
+        return _predict(tree, authority_tree, wanted)
+    with open_authority(authority_tree, passphrase=passphrase) as authority:
+        return _converge(tree, authority, wanted)
+
+
+def _predict(tree: DeviceTree, authority_tree: AuthorityTree, wanted: Wanted) -> dict[str, Any]:
     if not authority_tree.certificate.exists():
-        return _result(tree, wanted, wanted, [])
+        return _result(tree, wanted, wanted.names, {}, _repair(tree, [], check_mode=True))
     authority = Authority(authority_tree)
     unfinished = _recorded(tree.staging(authority), authority)
-    present = _present(tree, authority, [name for name in wanted if name not in unfinished], renew=renew)
-    missing = [name for name in wanted if name not in present]
-    return _result(tree, wanted, missing, _repair(tree, present, check_mode=True))
+    present = _present(tree, authority, wanted, unfinished)
+    missing = [name for name in wanted.names if name not in present]
+    return _result(tree, wanted, [*missing, *unfinished], present, _repair(tree, present, check_mode=True))
 
 
-def _converge(
-    tree: DeviceTree, authority: Authority, wanted: list[str], *, days: int, renew: bool, processes: int | None
-) -> dict[str, Any]:
+def _converge(tree: DeviceTree, authority: Authority, wanted: Wanted) -> dict[str, Any]:
     finished = _finish(tree, authority)
-    present = _present(tree, authority, wanted, renew=renew)
-    missing = [name for name in wanted if name not in present]
+    present = _present(tree, authority, wanted)
+    missing = [name for name in wanted.names if name not in present]
+    signer = authority.signer if missing else None
     changes = _repair(tree, present, check_mode=False)
-    if missing:
-        _issue(tree, authority, missing, days=days, processes=processes)
-    made = {*missing, *finished}
-    return _result(tree, wanted, [name for name in wanted if name in made], changes)
+    if signer:
+        _issue(tree, authority, signer, missing, wanted)
+    issued = {name: read_certificate(tree.pair(name).certificate) for name in missing}
+    return _result(tree, wanted, [*missing, *finished], present | issued, changes)
 
 
 def _repair(tree: DeviceTree, present: Iterable[str], *, check_mode: bool) -> list[str]:
-    pairs = [tree.pair(name) for name in sorted(present)]
+    pairs = [tree.pair(name) for name in present]
     changes = private_directories([tree.path, *(pair.folder for pair in pairs)], check_mode=check_mode)
     return changes + private_files([pair.key for pair in pairs], check_mode=check_mode)
 
 
-def _present(tree: DeviceTree, authority: Authority, names: Iterable[str], *, renew: bool) -> set[str]:
-    """Return the names whose certificate in place is to stay; raise PkiError for those that need a decision."""
+def _present(
+    tree: DeviceTree, authority: Authority, wanted: Wanted, unfinished: Container[str] = ()
+) -> dict[str, x509.Certificate | None]:
+    """Return the certificates in place that are to stay, by name; raise PkiError for those that need a decision.
+
+    `unfinished` are those that a killed run has left to be moved into place.
+    """
     now = datetime.now(UTC)
-    present: set[str] = set()
+    present: dict[str, x509.Certificate | None] = {}
     refused: list[str] = []
-    for name in names if not renew else ():
+    for name in wanted.names if not wanted.renew else ():
+        if name in unfinished:
+            continue
         certificate = _certificate_in_place(tree, name, now)
         problem = _problem(authority, name, certificate, now)
         if problem:
             refused.append(f"{name}: {problem}")
         elif certificate is not None:
-            present.add(name)
+            present[name] = certificate
     if refused:
         more = f" (and {len(refused) - _NAMED} more)" if len(refused) > _NAMED else ""
         raise PkiError(f"{'; '.join(refused[:_NAMED])}{more}; to issue a new certificate all the same, set renew")
@@ -165,12 +186,13 @@ def _problem_of_another(authority: Authority, name: str, now: datetime) -> str |
     return f"the ledger has a live certificate ({newest}) whose files are not in place: restore them, or revoke it"
 
 
-def _issue(tree: DeviceTree, authority: Authority, names: Sequence[str], *, days: int, processes: int | None) -> None:
+def _issue(tree: DeviceTree, authority: Authority, signer: Signer, names: Sequence[str], wanted: Wanted) -> None:
     staging = tree.staging(authority)
-    minter = Minter(signer=authority.signer, staging=staging, key_type=PROFILES[authority.profile]["device"], days=days)
+    key_type = PROFILES[authority.profile]["device"]
+    minter = Minter(signer=signer, staging=staging, key_type=key_type, lifetime=wanted.lifetime)
     make_directory(staging)
     orders = list(zip(names, authority.serial_numbers(len(names)), strict=True))
-    for batch in mint(minter, orders, processes=processes):
+    for batch in mint(minter, orders, processes=wanted.processes):
         sync_files([path for pair, _entry in batch for path in (pair.key, pair.certificate, pair.folder)])
         authority.ledger.append(entry for _pair, entry in batch)
         for pair, entry in batch:
@@ -233,22 +255,26 @@ def _recorded(staging: Path, authority: Authority) -> dict[str, Entry]:
     return found
 
 
-def _result(tree: DeviceTree, wanted: list[str], issued: list[str], changes: list[str]) -> dict[str, Any]:
+def _result(
+    tree: DeviceTree,
+    wanted: Wanted,
+    issued: Iterable[str],
+    certificates: Mapping[str, x509.Certificate | None],
+    changes: list[str],
+) -> dict[str, Any]:
+    issued = list(dict.fromkeys(issued))
     changes = changes + [f"{tree.pair(name).folder}: issued" for name in issued]
-    certificates = []
-    for name in wanted:
-        pair = tree.pair(name)
-        certificate = read_certificate(pair.certificate)
-        description = describe(certificate) if certificate is not None else {}
-        certificates.append(
-            {"name": name, "certificate": str(pair.certificate), "private_key": str(pair.key), **description}
-        )
     return {
         "changed": bool(changes),
-        "certificates": certificates,
+        "certificates": [_description(tree.pair(name), certificates.get(name)) for name in wanted.names],
         "issued": issued,
         "diff": difference(changes),
     }
+
+
+def _description(pair: Pair, certificate: x509.Certificate | None) -> dict[str, str]:
+    described = describe(certificate) if certificate is not None else {}
+    return {"name": pair.name, "certificate": str(pair.certificate), "private_key": str(pair.key), **described}
 
 
 __all__ = ["DeviceTree", "ensure_device_certificates"]

@@ -10,4 +10,11 @@ class PkiError(Exception):
     """One line: the input or file, what is wrong with it, and the remedy."""
 
 
-__all__ = ["PkiError"]
+def one_line(error: PkiError | OSError) -> str:
+    """Return what to tell the operator."""
+    if isinstance(error, PkiError):
+        return str(error)
+    return f"{error.filename}: {error.strerror}; put that right and run again"
+
+
+__all__ = ["PkiError", "one_line"]

@@ -32,9 +32,9 @@ def write_new(path: Path, data: bytes, *, mode: int = SECRET) -> None:
 def write_atomic(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
     """Make `path` hold `data` durably: readers see the old content or the new, never a part.
 
-    The temporary name is always the same, so what a killed run leaves behind is overwritten by the next.
+    A directory has one temporary name, and one writer at a time: the next write there uses up what a killed run left.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(".unfinished")
     write_new(temporary, data)
     temporary.chmod(mode)
     sync_file(temporary)

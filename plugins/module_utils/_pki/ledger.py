@@ -39,7 +39,9 @@ def _time_text(moment: datetime) -> str:
 def _parse_time(text: str) -> datetime:
     if len(text) == 13:
         text = ("19" if text[:2] >= "50" else "20") + text
-    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    if len(text) != 15 or not text.endswith("Z"):
+        raise ValueError(f"time {text!r}")
+    return datetime.fromisoformat(f"{text[:8]}T{text[8:]}")
 
 
 def common_name_in(subject: str) -> str:
@@ -121,6 +123,10 @@ class Ledger:
     def _remember(self, entry: Entry) -> None:
         self._by_serial[entry.serial] = entry
         self._by_name[entry.common_name].append(entry)
+
+    def entries(self) -> list[Entry]:
+        """Return all entries, oldest first."""
+        return list(self._by_serial.values())
 
     def find(self, serial: str) -> Entry | None:
         """Return the entry with this serial number."""

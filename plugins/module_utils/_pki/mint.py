@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.certificates import (
@@ -57,7 +57,7 @@ class Minter:
     signer: Signer
     staging: Path
     key_type: KeyType
-    days: int
+    lifetime: timedelta
 
     def make(self, name: str, serial: int) -> tuple[Pair, Entry]:
         """Write the pair of one device and return it with what the ledger has to say of it."""
@@ -66,7 +66,7 @@ class Minter:
             purpose="device",
             subject=distinguished_name(common_name=name, organization=organization_of(self.signer.name)),
             public_key=key.public_key(),
-            days=self.days,
+            lifetime=self.lifetime,
         )
         certificate = self.signer.sign(request, serial=serial, now=datetime.now(UTC))
         pair = Pair(self.staging / name, name)

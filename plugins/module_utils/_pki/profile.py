@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The iotops.fleet maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Key types, sizes and lifetimes of the two key profiles.
+"""Key types and sizes of the two key profiles, and lifetimes.
 
 Within a profile each certificate has the algorithm of its signer, which ACM requires of an imported certificate
 (https://docs.aws.amazon.com/acm/latest/APIReference/API_ImportCertificate.html).
@@ -10,7 +10,10 @@ Within a profile each certificate has the algorithm of its signer, which ACM req
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
+
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
 
 Purpose = Literal["root", "issuing", "server", "device"]
 Algorithm = Literal["ec", "rsa"]
@@ -42,6 +45,14 @@ PROFILES: dict[Algorithm, dict[Purpose, KeyType]] = {
     },
 }
 
-DAYS: dict[Purpose, int] = {"root": 7300, "issuing": 3650, "server": 375, "device": 365}
+_MAX_DAYS = 36500
 
-__all__ = ["DAYS", "PROFILES", "Algorithm", "KeyType", "Purpose"]
+
+def lifetime_of(days: int) -> timedelta:
+    """Return a lifetime given in days; raise PkiError for one that no certificate can have."""
+    if not 1 <= days <= _MAX_DAYS:
+        raise PkiError(f"days is {days}: give a lifetime from 1 to {_MAX_DAYS} days")
+    return timedelta(days=days)
+
+
+__all__ = ["PROFILES", "Algorithm", "KeyType", "Purpose", "lifetime_of"]

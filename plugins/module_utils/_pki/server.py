@@ -25,6 +25,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.certificates imp
     encode_certificate,
     read_certificate,
 )
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.files import SECRET, sync_file, write_atomic
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.keys import (
     PrivateKey,
@@ -40,7 +41,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.names import (
     dns_names,
     organization_of,
 )
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import PROFILES
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import PROFILES, lifetime_of
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.tree import (
     AuthorityTree,
     private_directories,
@@ -79,7 +80,7 @@ class Wanted:
     """The server certificate that is wanted: see the options of the module x509_server_certificate."""
 
     names: list[str]
-    days: int
+    lifetime: timedelta
     renew_before: timedelta
     renew: bool
 
@@ -100,30 +101,42 @@ def ensure_server_certificate(
     Lifetimes in days. Raises PkiError when the names, the authority or the files are of no use.
     """
     tree = ServerTree(absolute(path))
-    wanted = Wanted(names=dns_names(names), days=days, renew_before=timedelta(days=renew_before), renew=renew)
-    authority_tree = AuthorityTree(absolute(authority_path), "issuing")
-    changes = (
-        _predict(tree, authority_tree, wanted) if check_mode else _converge(tree, authority_tree, wanted, passphrase)
+    wanted = Wanted(
+        names=dns_names(names), lifetime=lifetime_of(days), renew_before=_renew_before(renew_before, days), renew=renew
     )
-    return _result(tree, authority_tree, changes)
+    authority_tree = AuthorityTree(absolute(authority_path), "issuing")
+    if check_mode:
+        return _predict(tree, authority_tree, wanted)
+    with open_authority(authority_tree, passphrase=passphrase) as authority:
+        return _converge(tree, authority, wanted)
 
 
-def _predict(tree: ServerTree, authority_tree: AuthorityTree, wanted: Wanted) -> list[str]:
+def _renew_before(renew_before: int, days: int) -> timedelta:
+    if not 0 <= renew_before < days:
+        raise PkiError(f"renew_before is {renew_before}: it has to be less than days ({days}), and not negative")
+    return timedelta(days=renew_before)
+
+
+def _predict(tree: ServerTree, authority_tree: AuthorityTree, wanted: Wanted) -> dict[str, Any]:
     authority = Authority(authority_tree) if authority_tree.certificate.exists() else None
     changes = _repair(tree, check_mode=True)
     reason = _reason(tree, authority, wanted)
-    return [*changes, _issued(tree, wanted, reason)] if reason else changes
+    if reason is None:
+        return _result(tree, authority_tree, read_certificate(tree.certificate), changes)
+    return _result(tree, authority_tree, None, [*changes, _issued(tree, wanted, reason)])
 
 
-def _converge(tree: ServerTree, authority_tree: AuthorityTree, wanted: Wanted, passphrase: str | None) -> list[str]:
-    with open_authority(authority_tree, passphrase=passphrase) as authority:
-        changes = _repair(tree, check_mode=False)
-        reason = _reason(tree, authority, wanted)
-        if reason is None:
-            tree.next_key.unlink(missing_ok=True)
-            return changes
+def _converge(tree: ServerTree, authority: Authority, wanted: Wanted) -> dict[str, Any]:
+    reason = _reason(tree, authority, wanted)
+    if reason:
+        authority.require_key()
+    changes = _repair(tree, check_mode=False)
+    if reason is None:
+        tree.next_key.unlink(missing_ok=True)
+    else:
         _replace(tree, authority, wanted, reason)
-        return [*changes, _issued(tree, wanted, reason)]
+        changes.append(_issued(tree, wanted, reason))
+    return _result(tree, authority.tree, read_certificate(tree.certificate), changes)
 
 
 def _repair(tree: ServerTree, *, check_mode: bool) -> list[str]:
@@ -172,7 +185,7 @@ def _replace(tree: ServerTree, authority: Authority, wanted: Wanted, reason: str
                 organization=organization_of(authority.certificate.subject),
             ),
             public_key=key.public_key(),
-            days=wanted.days,
+            lifetime=wanted.lifetime,
             dns_names=wanted.names,
         )
     )
@@ -193,13 +206,17 @@ def _key_to_certify(tree: ServerTree, authority: Authority, reason: str) -> Priv
     return key
 
 
-def _result(tree: ServerTree, authority_tree: AuthorityTree, changes: list[str]) -> dict[str, Any]:
-    server = {"certificate": str(tree.certificate), "private_key": str(tree.key), "chain": str(authority_tree.chain)}
-    certificate = read_certificate(tree.certificate)
-    described: dict[str, Any] = {}
+def _result(
+    tree: ServerTree, authority_tree: AuthorityTree, certificate: x509.Certificate | None, changes: list[str]
+) -> dict[str, Any]:
+    server: dict[str, Any] = {
+        "certificate": str(tree.certificate),
+        "private_key": str(tree.key),
+        "chain": str(authority_tree.chain),
+    }
     if certificate is not None:
-        described = {**describe(certificate), "names": alternative_names(certificate)}
-    return {"changed": bool(changes), "server": {**server, **described}, "diff": difference(changes)}
+        server |= {**describe(certificate), "names": alternative_names(certificate)}
+    return {"changed": bool(changes), "server": server, "diff": difference(changes)}
 
 
 __all__ = ["ensure_server_certificate"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.iotops.fleet.plugins.module_utils._devices.calls import certificates_of_ca, things_of_type
-from ansible_collections.iotops.fleet.plugins.module_utils._iot import ca_certificates
+from ansible_collections.iotops.fleet.plugins.module_utils._iot.ca_certificates import find as find_ca
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import api_call, none_if_missing
 
 Resource = dict[str, Any]
@@ -207,9 +207,9 @@ def server_certificates(scope: Scope) -> list[Resource]:
     ]
 
 
-def issuing_cas(scope: Scope) -> list[Resource]:
+def ca_certificates(scope: Scope) -> list[Resource]:
     """The registered CA whose certificate has the fleet's fingerprint."""
-    found = ca_certificates.find(scope.clients["iot"], scope.ca_fingerprint) if scope.ca_fingerprint else None
+    found = find_ca(scope.clients["iot"], scope.ca_fingerprint) if scope.ca_fingerprint else None
     if found is None:
         return []
     return [
@@ -226,7 +226,7 @@ def issuing_cas(scope: Scope) -> list[Resource]:
 def devices(scope: Scope) -> list[Resource]:
     """Number of things of the fleet's type and of certificates that its CA registered; empty when there is neither."""
     iot = scope.clients["iot"]
-    certificates = {each for ca in issuing_cas(scope) for each in certificates_of_ca(iot, ca["id"])}
+    certificates = {each for ca in ca_certificates(scope) for each in certificates_of_ca(iot, ca["id"])}
     counts = {"things": len(things_of_type(iot, f"{scope.application}-device")), "certificates": len(certificates)}
     return [counts] if any(counts.values()) else []
 
@@ -292,6 +292,7 @@ class Reader:
 READERS: dict[str, Reader] = {
     "alarms": Reader(alarms, ("cloudwatch",)),
     "buckets": Reader(buckets, ("s3",)),
+    "ca_certificates": Reader(ca_certificates, ("iot",)),
     "devices": Reader(devices, ("iot",)),
     "dns_records": Reader(dns_records, ("route53",)),
     "domain_configurations": Reader(domain_configurations, ("iot",)),
@@ -300,7 +301,6 @@ READERS: dict[str, Reader] = {
     "health_checks": Reader(health_checks, ("iot", "route53")),
     "iam_roles": Reader(iam_roles, ("iam",)),
     "iot_policies": Reader(iot_policies, ("iot",)),
-    "issuing_cas": Reader(issuing_cas, ("iot",)),
     "log_groups": Reader(log_groups, ("logs",)),
     "pipes": Reader(pipes, ("pipes",)),
     "queues": Reader(queues, ("sqs",)),

@@ -36,7 +36,10 @@ class Admin:
             if not message.get("more_body"):
                 break
         try:
-            status, answer = 200, await self._route(scope["method"], scope["path"].split("/")[2:], json.loads(body or "{}"))
+            status, answer = (
+                200,
+                await self._route(scope["method"], scope["path"].split("/")[2:], json.loads(body or "{}")),
+            )
         except KeyError:
             status, answer = 404, {"error": f"no {scope['method']} {scope['path']}"}
         except (SandboxError, ValueError) as error:
@@ -76,7 +79,7 @@ class Admin:
 
 
 def _snapshot(_path: list[str], _body: dict[str, Any]) -> Any:
-    return asyncio.to_thread(persistence.write_snapshot)
+    return asyncio.to_thread(persistence.save_now)
 
 
 def _seed(_path: list[str], body: dict[str, Any]) -> Any:

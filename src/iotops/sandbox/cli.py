@@ -24,7 +24,9 @@ def add_parser(commands: Any) -> None:
     sub = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     up = _command(sub, "up", _up, "start it, or say that it runs")
-    up.add_argument("--port", type=int, default=int(os.environ.get("IOTOPS_SANDBOX_PORT", "4566")), help="0: a free one")
+    up.add_argument(
+        "--port", type=int, default=int(os.environ.get("IOTOPS_SANDBOX_PORT", "4566")), help="0: a free one"
+    )
     up.add_argument("--wipe", action="store_true", help="forget the state of earlier runs")
     down = _command(sub, "down", _down, "stop it")
     down.add_argument("--wipe", action="store_true", help="and forget its state")
@@ -55,9 +57,7 @@ def add_parser(commands: Any) -> None:
     seed.add_argument("--application", default="multi-region-iot")
 
 
-def _command(
-    sub: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
-) -> argparse.ArgumentParser:
+def _command(sub: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = sub.add_parser(name, help=text, description=text)
     default = os.environ.get("IOTOPS_SANDBOX_DIR", ".sandbox")
     parser.add_argument("--dir", type=Path, default=Path(default), help=f"its directory (default: {default})")
@@ -133,7 +133,10 @@ def _journal(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print(json.dumps(entry))
         else:
-            print("{time} {region:<14} {status} {service}:{operation} {ms} ms {caller}".format(**entry), entry["error"] or "")
+            print(
+                "{time} {region:<14} {status} {service}:{operation} {ms} ms {caller}".format(**entry),
+                entry["error"] or "",
+            )
     return 0
 
 

@@ -17,6 +17,7 @@ class Sandbox:
     def __init__(self, directory: Path, port: int = 0) -> None:
         self.directory, self._port = directory.resolve(), port
         self._endpoints: dict[str, Any] = {}
+        self._clients: dict[tuple[Any, ...], Any] = {}
 
     @property
     def gateway(self) -> str:
@@ -64,7 +65,10 @@ class Sandbox:
 
     def client(self, service: str, region: str, **credentials: str) -> Any:
         """A boto3 client; root, unless given ``access_key``, ``secret_key`` and ``session_token``."""
-        return clients.client(self.gateway, service, region, **credentials)
+        key = (self.gateway, service, region, *sorted(credentials.items()))
+        if key not in self._clients:
+            self._clients[key] = clients.client(self.gateway, service, region, **credentials)
+        return self._clients[key]
 
     def journal(self, since: datetime | None = None, **wanted: str) -> list[dict[str, Any]]:
         """The calls since then; ``wanted``: ``region``, ``service``, ``operation``."""

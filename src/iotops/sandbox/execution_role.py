@@ -33,11 +33,13 @@ class RoleNotAssumableError(PermissionError):
     """The role does not exist, or its trust policy does not let the service assume it."""
 
 
-def client(role_arn: str | None, service: str, principal: str, *, region: str | None = None, source_arn: str = "") -> Any:
+def client(
+    role_arn: str | None, service: str, principal: str, *, region: str | None = None, source_arn: str = ""
+) -> Any:
     """A botocore client of ``service`` that calls the gateway as ``role_arn``.
 
-    ``principal`` is the service that assumes the role, for example ``states.amazonaws.com``; ``source_arn`` the resource
-    on whose behalf it does (the trust policy may test it as ``aws:SourceArn``).
+    ``principal`` is the service that assumes the role, for example ``states.amazonaws.com``; ``source_arn`` the
+    resource on whose behalf it does (the trust policy may test it as ``aws:SourceArn``).
 
     Raises:
         RoleNotAssumableError: see ``require_trust``.
@@ -77,7 +79,9 @@ def require_trust(role_arn: str | None, principal: str, *, source_arn: str = "")
     return record
 
 
-def require_allowed(role_arn: str | None, principal: str, action: str, resource: str) -> None:
+def require_allowed(
+    role_arn: str | None, principal: str, action: str, resource: str, *, source_arn: str = ""
+) -> None:
     """Evaluate one action of a role without making a call.
 
     Raises:
@@ -85,7 +89,7 @@ def require_allowed(role_arn: str | None, principal: str, action: str, resource:
         PermissionError: the role's policies do not allow the action on the resource.
 
     """
-    role = require_trust(role_arn, principal)
+    role = require_trust(role_arn, principal, source_arn=source_arn)
     account = get_account_id()
     arn = f"arn:aws:sts::{account}:assumed-role/{role['RoleName']}/{principal.split('.')[0]}"
     context = iam_evaluator.EvalContext(arn, "AssumedRole", account, action, resource, get_region())
@@ -150,3 +154,7 @@ def _client(key: str, secret: str, service: str, region: str) -> Any:
                 read_timeout=65,
             ),
         )
+
+
+def install() -> None:
+    """Nothing to install: the other extensions call it."""

@@ -12,6 +12,7 @@ _ORDER = (
     "mqtt_trust",
     "mqtt_listeners",
     "acm_certificates",
+    "sts_sessions",
     "iot_api",
     "route53_api",
     "lambda_functions",
@@ -21,6 +22,8 @@ _ORDER = (
     "pipes",
     "eventbridge",
     "global_tables",
+    "iam_requests",
+    "physical_names",
     "cloudformation_types",
 )
 

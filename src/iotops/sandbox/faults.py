@@ -17,7 +17,7 @@ import fnmatch
 import itertools
 import random
 from dataclasses import asdict, dataclass, fields
-from typing import Any, get_args, Literal
+from typing import Any, Literal, get_args
 
 from iotops.sandbox.calls import Call
 from iotops.sandbox.errors import SandboxError

@@ -55,18 +55,17 @@ class Gateway:
         if needs_body(headers):
             body, receive = await _read(receive)
         call = call_of(dict(scope), headers, body)
-        watched = _Watched(send)
         started = time.perf_counter()
+        watched = _Watched(send, lambda: self._record(call, watched, (time.perf_counter() - started) * 1000))
         try:
             if call.region in self._faults.cut:
                 raise ConnectionReset
             await self._answer(call, scope, receive, watched)
         except ConnectionReset:
-            watched.status = 0
             if (transport := _transport.get()) is not None:
                 transport.abort()
         finally:
-            self._record(call, watched, (time.perf_counter() - started) * 1000)
+            watched.end()
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive, send: _Watched) -> None:
         for fault in self._faults.strike(call):
@@ -96,10 +95,13 @@ class Gateway:
 
 
 class _Watched:
-    """A ``send`` that remembers the status and, of an error, the code."""
+    """A ``send`` that remembers the status and, of an error, the code.
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    The call is recorded before the last byte of the answer leaves: whoever has the answer finds it in the journal.
+    """
+
+    def __init__(self, send: Send, record: Callable[[], None]) -> None:
+        self._send, self._record, self._ended = send, record, False
         self.status = 0
         self.error: str | None = None
 
@@ -109,9 +111,19 @@ class _Watched:
             for name, value in message.get("headers", ()):
                 if name.lower() == b"x-amzn-errortype":
                     self.error = value.decode("latin-1").split(":")[0]
-        elif self.status >= 400 and self.error is None and (code := _ERROR_CODE.search(message.get("body", b"")[:4096])):
+        elif (
+            self.status >= 400 and self.error is None and (code := _ERROR_CODE.search(message.get("body", b"")[:4096]))
+        ):
             self.error = (code.group(1) or code.group(2)).decode("latin-1")
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            self.end()
         await self._send(message)
+
+    def end(self) -> None:
+        """Record the call, once."""
+        if not self._ended:
+            self._ended = True
+            self._record()
 
 
 async def _fail(call: Call, fault: Fault, send: Send) -> None:
@@ -153,4 +165,4 @@ def _remembering_transport(original: Any) -> Any:
 
 def install() -> None:
     """Let a request know its TCP transport, the only way to reset a connection from within ASGI."""
-    replace(TCPServer, "run", "self", _remembering_transport)  # type: ignore[arg-type]
+    replace(TCPServer, "run", "self", _remembering_transport)

@@ -28,7 +28,7 @@ _cut: set[str] = set()
 _transports: dict[str, set[asyncio.Transport]] = {}
 
 
-class Acceptor(iot._MtlsAcceptor):  # type: ignore[misc]
+class Acceptor(iot._MtlsAcceptor):
     """The base's acceptor for connections to one region's address."""
 
     def __init__(self, region: str) -> None:

@@ -25,7 +25,6 @@ from iotops.sandbox.addresses import iot_regions, loopback_address
 from iotops.sandbox.patching import replace
 
 
-
 @dataclass
 class _Trusting:
     """A TLS context and what it trusts already."""
@@ -94,7 +93,9 @@ def _new_context(region: str, material: str) -> ssl.SSLContext:
 
 
 def _load_anchors(region: str, trusting: _Trusting) -> None:
-    registered = [record["certificatePem"] for key, record in list(iot._ca_certificates._data.items()) if key[1] == region]
+    registered = [
+        record["certificatePem"] for key, record in list(iot._ca_certificates._data.items()) if key[1] == region
+    ]
     authorities = {iot.get_ca_cert_pem(), *registered} - trusting.authorities
     loose = _without_ca.get(region, [])[trusting.loose :]
     trusting.authorities |= authorities
@@ -146,8 +147,6 @@ def _server_names(original: Any) -> Any:
         return list(dict.fromkeys(names)), list(dict.fromkeys(addresses))
 
     return mtls_server_cert_sans
-
-
 
 
 def install() -> None:

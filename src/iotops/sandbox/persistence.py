@@ -9,7 +9,8 @@ a forked child, which sees one consistent moment and does not hold up the server
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import copy
+import json
 import os
 import shutil
 import signal
@@ -27,7 +28,7 @@ from iotops.sandbox.patching import replace
 
 # What a call starts in the background (an execution, a stack) ends later, so a change is followed by later snapshots.
 SNAPSHOT_AFTER = (1.0, 3.0, 10.0, 30.0)  # seconds after the last change
-LONGEST_SNAPSHOT = 120.0  # seconds; a child that took a lock with it in the fork is given up then
+LONGEST_SNAPSHOT = 120.0  # seconds
 
 _changed_at = 0.0
 _wake: asyncio.Event | None = None
@@ -56,59 +57,72 @@ async def keep_saving() -> None:
         changed_at = _changed_at
         for delay in SNAPSHOT_AFTER:
             await asyncio.sleep(max(0.0, changed_at + delay - time.monotonic()))
-            cost = await _snapshot_in_child()
-            await asyncio.sleep(cost)  # at most half of one processor
+            started = time.monotonic()
+            await asyncio.to_thread(_wait, _fork_snapshot())
+            await asyncio.sleep(time.monotonic() - started)  # at most half of one processor
             if _wake.is_set():
                 break
 
 
-async def _snapshot_in_child() -> float:
-    """Fork, let the child write one snapshot; the seconds it took."""
-    started = time.monotonic()
+def save_now() -> None:
+    """Write a snapshot and wait for it."""
+    _wait(_fork_snapshot())
+
+
+def _fork_snapshot() -> int:
+    """Start a child that writes one snapshot; its process id."""
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         _child(parent)
-    loop = asyncio.get_running_loop()
-    waiting = loop.run_in_executor(None, os.waitpid, pid, 0)
-    try:
-        await asyncio.wait_for(asyncio.shield(waiting), LONGEST_SNAPSHOT)
-    except (asyncio.TimeoutError, asyncio.CancelledError):
-        with contextlib.suppress(ProcessLookupError):
+    return pid
+
+
+def _wait(pid: int) -> None:
+    """Wait for the child; one that took a held lock with it in the fork never ends and is given up."""
+    deadline = time.monotonic() + LONGEST_SNAPSHOT
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
-        await waiting
-    return time.monotonic() - started
+            os.waitpid(pid, 0)
+            return
+        time.sleep(0.02)
 
 
 def _child(parent: int) -> None:
     """Write a snapshot and leave without running anything of the parent's."""
     status = 1
     try:
-        os.closerange(3, os.sysconf("SC_OPEN_MAX") if hasattr(os, "sysconf") else 4096)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
-        os.nice(5)
-        write_snapshot(still_wanted=lambda: os.getppid() == parent)
+        copy.deepcopy = _same  # type: ignore[assignment]
+        _write_snapshot(still_wanted=lambda: os.getppid() == parent)
         status = 0
     except BaseException as error:
-        print(f"sandbox: snapshot failed: {error!r}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"sandbox: snapshot failed: {error!r}\n")
     finally:
         os._exit(status)
 
 
-def write_snapshot(still_wanted: Callable[[], bool] = lambda: True) -> None:
+def _same(value: Any, _memo: Any = None) -> Any:
+    """What ``copy.deepcopy`` is in the child: the fork is the copy, and another would take most of the time."""
+    return value
+
+
+def _write_snapshot(still_wanted: Callable[[], bool]) -> None:
     """Write the state of every loaded service and make it the current one, if ``still_wanted`` says so at the end."""
     state = state_directory()
     target = state / f"snapshot-{time.time_ns()}"
     target.mkdir(mode=0o700)
-    base_persistence.STATE_DIR = str(target)
-    base_persistence.save_all(base._build_persistence_save_dict())
-    if not still_wanted():
-        shutil.rmtree(target)
-        return
+    for name, get_state in base._build_persistence_save_dict().items():
+        _write_service(target / f"{name}.json", name, get_state)
     for kept in (state / "current").glob("*.json"):
         if not (target / kept.name).exists():  # a service that could not be saved keeps what it had
             shutil.copy2(kept, target)
+    if not still_wanted():
+        shutil.rmtree(target)
+        return
     link = state / "next"
     link.unlink(missing_ok=True)
     link.symlink_to(target.name)
@@ -118,10 +132,22 @@ def write_snapshot(still_wanted: Callable[[], bool] = lambda: True) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
+def _write_service(path: Path, name: str, get_state: Callable[[], Any]) -> None:
+    """One service in the base's format; in one piece, which is ten times as fast as the base's own streaming."""
+    try:
+        content = get_state()
+        if content is not None:
+            wrapped = {"__ministack_format__": base_persistence._state_format_version(name), "payload": content}
+            path.write_text(json.dumps(wrapped, default=base_persistence._json_default), encoding="utf-8")
+    except Exception as error:
+        path.unlink(missing_ok=True)
+        sys.stderr.write(f"sandbox: the state of {name} was not saved: {error!r}\n")
+
+
 def _save(_original: Any) -> Any:
     def save_all(_services: dict[str, Any]) -> None:
         """The base saves when it shuts down."""
-        write_snapshot()
+        save_now()
 
     return save_all
 

@@ -119,7 +119,11 @@ def _require_free(port: int) -> None:
 def _spawn(directory: Path, port: int) -> subprocess.Popen[bytes]:
     """The server in a session of its own, without our environment (Lambda functions would inherit it)."""
     environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    environment |= {"HOME": str(directory), "PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment |= {
+        "HOME": str(directory),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
     with os.fdopen(os.open(directory / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "iotops.sandbox.server", str(directory), str(port)],

@@ -32,7 +32,7 @@ def main(directory: Path, port: int) -> int:
         lock = _lock(directory)
         gateway = bind("127.0.0.1", port)
     except OSError as error:
-        print(f"cannot start in {directory} on port {port}: {error.strerror}", file=sys.stderr)
+        _say(f"cannot start in {directory} on port {port}: {error.strerror}")
         return 2
     _prepare(directory, gateway.getsockname()[1])
     try:
@@ -40,11 +40,16 @@ def main(directory: Path, port: int) -> int:
 
         extensions.install()
     except (BaseChangedError, ImportError) as error:
-        print(error, file=sys.stderr)
+        _say(error)
         return 2
     with contextlib.closing(lock):
         asyncio.run(_serve(directory, gateway))
-    return 0
+        os._exit(0)  # the state is saved; the base's threads sleep for seconds before they would notice
+
+
+def _say(line: object) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def _lock(directory: Path) -> Any:
@@ -71,7 +76,7 @@ def _prepare(directory: Path, port: int) -> None:
         LAMBDA_EXECUTOR="local",
         IOT_MTLS_ENABLED="0",  # its listener would open on 0.0.0.0; ours are opened in _start
         SFTP_ENABLED="0",
-        DOCKER_HOST=f"unix://{directory}/tmp/no-docker",
+        DOCKER_HOST=f"unix://{directory}/no-docker",
         LOG_LEVEL=os.environ.get("LOG_LEVEL", "WARNING"),
         AWS_EC2_METADATA_DISABLED="true",
         TMPDIR=str(directory / "tmp"),
@@ -103,7 +108,7 @@ async def _serve(directory: Path, gateway: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     tasks = [loop.create_task(_start(directory, gateway, admin)), loop.create_task(persistence.keep_saving())]
-    await serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+    await serve(app, config, shutdown_trigger=stop.wait)
     for task in tasks:
         task.cancel()
 
@@ -144,7 +149,7 @@ async def _start(directory: Path, gateway: socket.socket, admin: Any) -> None:
         admin.started.update(found)
         endpoints.write(directory, found)
     except Exception as error:
-        print(f"cannot start: {error!r}", file=sys.stderr, flush=True)
+        _say(f"cannot start: {error!r}")
         os._exit(2)
 
 
@@ -156,6 +161,7 @@ def _hosted_zone(gateway: str) -> str:
     known = route53.list_hosted_zones_by_name(DNSName=DOMAIN)["HostedZones"]
     zones = [zone for zone in known if zone["Name"] == f"{DOMAIN}."]
     zone = zones[0] if zones else route53.create_hosted_zone(Name=DOMAIN, CallerReference="sandbox")["HostedZone"]
+    route53.close()
     return str(zone["Id"]).rsplit("/", 1)[-1]
 
 

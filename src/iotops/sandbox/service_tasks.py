@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tasks of state machines that call AWS services, as the machine's role and in Step Functions' own spelling.
 
-AWS SDK integrations reach any service that botocore knows: members are spelled as in the SDK for Java 2 (``ThingName``),
-timestamps are ISO 8601 strings, errors are ``<Prefix>.<Exception>``. Optimised integrations keep their own prefixes.
+AWS SDK integrations reach any service that botocore knows: members are spelled as in the SDK for Java 2
+(``ThingName``), timestamps are ISO 8601 strings, errors are ``<Prefix>.<Exception>``. Optimised integrations keep their
+own prefixes.
 Sources: "Learning to use AWS service SDK integrations in Step Functions" and "Integrating services with Step Functions"
 of the AWS Step Functions Developer Guide.
 """
@@ -14,21 +15,21 @@ import datetime
 import functools
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
+from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from ministack.services import stepfunctions as sfn
 
 from iotops.sandbox import execution_role
 from iotops.sandbox.patching import replace
 
-__all__ = ["PRINCIPAL", "execution_arn", "install", "machine_role"]
+__all__ = ["PRINCIPAL", "botocore_name", "install", "machine_arn", "machine_role", "members"]
 
 PRINCIPAL = "states.amazonaws.com"
-# The execution whose task this thread runs.
+# Of the execution whose task this thread runs.
 machine_role: contextvars.ContextVar[str] = contextvars.ContextVar("machine_role", default="")
-execution_arn: contextvars.ContextVar[str] = contextvars.ContextVar("execution_arn", default="")
+machine_arn: contextvars.ContextVar[str] = contextvars.ContextVar("machine_arn", default="")
 
 # Names in `aws-sdk:<name>` (package names of the SDK for Java 2) that botocore spells otherwise.
 _BOTOCORE_NAMES = {
@@ -72,9 +73,14 @@ _OPTIMISED_ACTIONS = {
 }
 
 
+def botocore_name(sdk_name: str) -> str:
+    """What botocore calls the service of ``aws-sdk:<sdk_name>``."""
+    return _BOTOCORE_NAMES.get(sdk_name, sdk_name)
+
+
 def _client(service: str) -> Any:
     try:
-        return execution_role.client(machine_role.get(), service, PRINCIPAL)
+        return execution_role.client(machine_role.get(), service, PRINCIPAL, source_arn=machine_arn.get())
     except execution_role.RoleNotAssumableError as error:
         raise sfn._ExecutionError("States.Permissions", str(error)) from None
 
@@ -91,15 +97,15 @@ def call(
     """
     client = _client(service)
     model = client.meta.service_model
-    method = _methods(service, client).get(action)
-    if method is None:
+    if action not in model.operation_names:
         raise sfn._ExecutionError("States.Runtime", f"The resource provided is not supported: {service}:{action}")
     operation = model.operation_model(action)
     parameters = _to_wire(arguments or {}, operation.input_shape, as_text) if operation.input_shape else {}
     try:
-        answer = getattr(client, method)(**parameters)
+        answer = getattr(client, xform_name(action))(**parameters)
     except ClientError as error:
-        code = _error_name(error.response["Error"]["Code"], model) or base_error
+        codes = [error.response["Error"].get(key, "") for key in ("Code", "QueryErrorCode")]
+        code = _error_name(codes, model) or base_error
         status = error.response["ResponseMetadata"].get("HTTPStatusCode")
         message = error.response["Error"].get("Message", "")
         request = error.response["ResponseMetadata"].get("RequestId", "")
@@ -116,20 +122,11 @@ def call(
     return _from_wire(answer, operation.output_shape)
 
 
-@functools.lru_cache(maxsize=64)
-def _method_map(service: str, mapping: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
-    return {operation: method for method, operation in mapping}
-
-
-def _methods(service: str, client: Any) -> Mapping[str, str]:
-    return _method_map(service, tuple(client.meta.method_to_api_mapping.items()))
-
-
-def _error_name(code: str, model: Any) -> str | None:
-    """The exception class that the SDK for Java 2 has for an error code; None when the model does not name it."""
-    code = code.rsplit("#", 1)[-1]
+def _error_name(codes: list[str], model: Any) -> str | None:
+    """The exception class that the SDK for Java 2 has for error codes; None when the model names none of them."""
+    short = {code.rsplit("#", 1)[-1] for code in codes}
     for shape in model.error_shapes:
-        if code in (shape.name, shape.metadata.get("error", {}).get("code")):
+        if short & {shape.name, shape.metadata.get("error", {}).get("code")}:
             name: str = shape.name.removesuffix("Fault") if shape.name.endswith("Fault") else shape.name
             return name if name.endswith("Exception") else f"{name}Exception"
     return None
@@ -140,12 +137,12 @@ def _to_wire(value: Any, shape: Any, as_text: frozenset[str]) -> Any:
     if shape.type_name == "structure" and isinstance(value, dict):
         if getattr(shape, "is_document_type", False):
             return value
-        members = _members(shape)
-        unknown = sorted(set(value) - set(members))
+        names = members(shape)
+        unknown = sorted(set(value) - set(names))
         if unknown:
             raise sfn._ExecutionError("States.Runtime", f'The field "{unknown[0]}" is not supported by Step Functions')
         return {
-            members[key]: _text(item) if key in as_text else _to_wire(item, shape.members[members[key]], as_text)
+            names[key]: _text(item) if key in as_text else _to_wire(item, shape.members[names[key]], as_text)
             for key, item in value.items()
         }
     if shape.type_name == "list" and isinstance(value, list):
@@ -163,8 +160,8 @@ def _text(value: Any) -> Any:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def _members(shape: Any) -> dict[str, str]:
-    """SDK member name -> wire member name."""
+def members(shape: Any) -> dict[str, str]:
+    """The members of a structure: the SDK's name -> the name on the wire."""
     return {_sdk_name(shape.name, name): name for name in shape.members}
 
 
@@ -185,7 +182,7 @@ def _from_wire(value: Any, shape: Any) -> Any:
 
 def _scalar(value: Any) -> Any:
     if isinstance(value, datetime.datetime):
-        return value.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        return value.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
     if hasattr(value, "read"):
         value = value.read()
     return value.decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else value
@@ -199,7 +196,7 @@ def _sdk_task(_original: Any) -> Any:
         service, action = found.group(1), found.group(2)
         prefix = _PREFIXES.get(service, service[:1].upper() + service[1:])
         return call(
-            _BOTOCORE_NAMES.get(service, service), action[:1].upper() + action[1:], input_data, prefix,
+            botocore_name(service), action[:1].upper() + action[1:], input_data, prefix,
             f"{prefix}Exception",
         )  # fmt: skip
 

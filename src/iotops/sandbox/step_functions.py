@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Executions as AWS runs them: as the machine's role, at once, within their time, EXPRESS ones without a trace but logs."""
+"""Executions as AWS runs them: as the machine's role, at once, and within their time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from ministack.core.responses import json_response
 from ministack.services import stepfunctions as sfn
 
-from iotops.sandbox import express, service_tasks
+from iotops.sandbox import express, service_tasks, state_machine_definitions
 from iotops.sandbox.patching import replace
 
 __all__ = ["install"]
@@ -39,7 +39,7 @@ def _run(original: Any) -> Any:
         execution = sfn._executions.get(exec_arn) or {}
         machine = sfn._state_machines.get(execution.get("stateMachineArn")) or {}
         service_tasks.machine_role.set(machine.get("roleArn", ""))
-        service_tasks.execution_arn.set(exec_arn)
+        service_tasks.machine_arn.set(machine.get("stateMachineArn", ""))
         with _time_limit(execution, machine):
             original(exec_arn)
         if execution.get("express"):
@@ -52,7 +52,7 @@ def _run(original: Any) -> Any:
 def _time_limit(execution: dict[str, Any], machine: dict[str, Any]) -> Iterator[None]:
     """End the execution as TIMED_OUT when the definition's TimeoutSeconds, or five minutes of EXPRESS, are over."""
     limits = [express.LONGEST_EXECUTION] if execution.get("express") else []
-    with contextlib.suppress(ValueError, TypeError):
+    with contextlib.suppress(KeyError, TypeError, ValueError):
         limits += [float(json.loads(machine["definition"])["TimeoutSeconds"])] if machine else []
     if not limits:
         yield
@@ -128,6 +128,7 @@ def _not_for_express(key: str, original: Any) -> Any:
 def install() -> None:
     """Run executions as their role, within their limits and without the base's pause."""
     service_tasks.install()
+    state_machine_definitions.install()
     sfn.time = _Clock()
     replace(sfn, "_run_execution", "exec_arn", _run)
     replace(sfn, "_fail_execution", "execution, error, cause", _fail)

@@ -171,7 +171,9 @@ def _perform(kind: str, spec: dict[str, Any], event: Any) -> None:
 
 
 def _dispatch(original: Any) -> Any:
-    async def dispatch_rule_action(account_id: str, region: str, rule_name: str, action: dict[str, Any], event: Any) -> None:
+    async def dispatch_rule_action(
+        account_id: str, region: str, rule_name: str, action: dict[str, Any], event: Any
+    ) -> None:
         action = _expand({key: value for key, value in action.items() if value})
         kind = next(iter(action))
         if kind in _ACTIONS:
@@ -193,7 +195,12 @@ def _require_publish(spec: dict[str, Any]) -> None:
 
 def _run(original: Any) -> Any:
     async def run_rule_actions(
-        account_id: str, region: str, rule: dict[str, Any], payload: bytes, topic: str = "", client_id: str | None = None
+        account_id: str,
+        region: str,
+        rule: dict[str, Any],
+        payload: bytes,
+        topic: str = "",
+        client_id: str | None = None,
     ) -> None:
         """Evaluate the rule beside the publisher, which does not wait for it."""
 

@@ -65,8 +65,8 @@ class Fleet:
         iot = self.sandbox.client("iot", region)
         if policy not in [p["policyName"] for p in iot.list_policies()["policies"]]:
             iot.create_policy(policyName=policy, policyDocument=ALLOW)
-        arn: str = iot.register_certificate(
-            certificatePem=issued.pem, caCertificatePem=self.ca.pem, status="ACTIVE"
-        )["certificateArn"]
+        arn: str = iot.register_certificate(certificatePem=issued.pem, caCertificatePem=self.ca.pem, status="ACTIVE")[
+            "certificateArn"
+        ]
         iot.attach_policy(policyName=policy, target=arn)
         return arn

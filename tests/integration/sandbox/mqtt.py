@@ -7,6 +7,7 @@ import datetime
 import socket
 import ssl
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,19 +54,21 @@ def issue(
     authority: bool = False,
     dns: tuple[str, ...] = (),
     key: Any = None,
+    start: int = 0,
     days: int = 30,
 ) -> Issued:
     """A certificate of ``issuer``, or a self-signed one."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
+    begin = now + datetime.timedelta(days=start, minutes=-5)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_before(begin)
         .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
     )
@@ -127,6 +130,13 @@ class Device:
         self.acknowledged.clear()
         self.client.subscribe(topic, qos=1)
         return self.acknowledged.wait(5)
+
+    def wait_for(self, count: int, seconds: float = 5) -> list[tuple[str, bytes]]:
+        """The messages received, once there are ``count`` of them or the time is over."""
+        deadline = time.monotonic() + seconds
+        while len(self.received) < count and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return self.received
 
     def close(self) -> None:
         self.client.disconnect()

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The iotops.fleet maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters that put the regions of a fleet into the template of its global tables."""
+"""Filter that puts the regions of a fleet into the template of its global tables."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ short_description: Templates that take a stack of global tables to the regions i
 version_added: 0.1.0
 description:
   - AWS takes any number of replicas when a table is made, and one added or removed replica in each update after that.
-  - So the answer has one template for a stack that has no replicas yet or that lacks none, and otherwise one for each region
-    to add. Replicas are never removed.
+  - So the answer has one template for a stack that has no replicas yet or that lacks none, and otherwise one for each
+    region to add. Replicas are never removed.
   - The template lists the home region's replica, as C(Region) C(Ref) C(AWS::Region); the others are made like it.
 positional: present, wanted, home
 options:
@@ -63,13 +63,8 @@ _value:
 TABLE = "AWS::DynamoDB::GlobalTable"
 
 
-def with_replicas(template: str, regions: Sequence[str], home: str) -> dict[str, Any]:
-    """The template with a replica in the home region and in each of ``regions``.
-
-    Raises:
-        AnsibleFilterError: not a template, or a table without a replica in the home region.
-
-    """
+def _with_replicas(template: str, regions: Sequence[str], home: str) -> dict[str, Any]:
+    """The template with a replica in the home region and in each of ``regions``."""
     try:
         content = yaml.safe_load(template)
         tables = [item["Properties"] for item in content["Resources"].values() if item["Type"] == TABLE]
@@ -78,22 +73,29 @@ def with_replicas(template: str, regions: Sequence[str], home: str) -> dict[str,
             others = sorted(set(regions) - {home})
             table["Replicas"] = [like, *({**copy.deepcopy(like), "Region": region} for region in others)]
     except (yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
-        raise AnsibleFilterError(f"with_replicas: not a template of global tables: {error!r}") from error
+        raise AnsibleFilterError(
+            f"replica_steps: not a template of global tables with a replica at home: {error!r}"
+        ) from error
     return dict(content)
 
 
 def replica_steps(template: str, present: Sequence[str], wanted: Sequence[str], home: str) -> list[dict[str, Any]]:
-    """Templates that add what is missing, one replica at a time where AWS asks for it."""
+    """Templates that add what is missing, one replica at a time where AWS asks for it.
+
+    Raises:
+        AnsibleFilterError: not a template of global tables that have a replica in the home region.
+
+    """
     if not present:
-        return [with_replicas(template, wanted, home)]
+        return [_with_replicas(template, wanted, home)]
     missing = sorted(set(wanted) - set(present))
     steps = [[*present, *missing[: count + 1]] for count in range(len(missing))]
-    return [with_replicas(template, regions, home) for regions in steps or [list(present)]]
+    return [_with_replicas(template, regions, home) for regions in steps or [list(present)]]
 
 
 class FilterModule:
-    """Names the filters for Ansible."""
+    """Names the filter for Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters by name."""
-        return {"replica_steps": replica_steps, "with_replicas": with_replicas}
+        """The filter by name."""
+        return {"replica_steps": replica_steps}

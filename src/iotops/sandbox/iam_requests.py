@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What IAM is told about a request, where the base says something else than AWS.
+
+Attaching and detaching are authorised on the certificate (or other target), a stream's calls on the stream. The
+gateway's plain HTTP, which never leaves the machine, stands for TLS, so that policies may insist on it.
+Source: "Actions, resources, and condition keys" of AWS IoT and of Amazon DynamoDB, Service Authorization Reference.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from ministack import app
+from ministack.core import iam_actions
+
+from iotops.sandbox.patching import replace
+
+__all__ = ["install"]
+
+_PRINCIPALS = re.compile(r"/things/[^/]+/principals")
+
+
+def _resource(service: str, path: str, headers: dict[str, str], body: bytes) -> str | None:
+    """The ARN that the request names; None where the base knows it."""
+    named: Any = None
+    if service == "iot" and _PRINCIPALS.fullmatch(path):
+        named = headers.get("x-amzn-principal")
+    elif service == "iot" and path.startswith("/target-policies/"):
+        named = _member(body, "target")
+    elif service == "dynamodbstreams":
+        named = _member(body, "StreamArn")
+    return named if isinstance(named, str) and named.startswith("arn:") else None
+
+
+def _member(body: bytes, name: str) -> Any:
+    try:
+        return json.loads(body or b"{}").get(name)
+    except (ValueError, AttributeError):
+        return None
+
+
+def _extract(original: Any) -> Any:
+    def extract_resource_arn(
+        service: str,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes,
+        query_params: dict[str, Any],
+        region: str,
+        account_id: str,
+    ) -> str:
+        found = _resource(service, path, headers, body)
+        return found or original(service, method, path, headers, body, query_params, region, account_id)
+
+    return extract_resource_arn
+
+
+def _secure(original: Any) -> Any:
+    def pin_request_origin(source_ip: str, secure_transport: bool) -> None:  # noqa: ARG001 - the base's signature
+        original(source_ip, True)
+
+    return pin_request_origin
+
+
+def install() -> None:
+    """Name the resource and the transport as AWS does."""
+    replace(app, "pin_request_origin", "source_ip, secure_transport", _secure)
+    parameters = "service, method, path, headers, body, query_params, region, account_id"
+    replace(iam_actions, "extract_resource_arn", parameters, _extract)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What AWS refuses of a state machine's definition and the base does not.
+
+Source: "Amazon States Language" and ValidateStateMachineDefinition of the AWS Step Functions documentation.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import botocore.session
+import yaml
+from ministack.services import stepfunctions as sfn
+from ministack.services.cloudformation import provisioners
+
+from iotops.sandbox import service_tasks
+from iotops.sandbox.patching import replace
+
+__all__ = ["install", "problem"]
+
+_TYPES = frozenset({"Choice", "Fail", "Map", "Parallel", "Pass", "Succeed", "Task", "Wait"})
+_ENDS = frozenset({"Choice", "Fail", "Succeed"})
+_SDK_RESOURCE = re.compile(r"arn:aws:states:::aws-sdk:(\w+):(\w+?)(?:\.waitForTaskToken)?$")
+_session = botocore.session.Session()
+
+
+def problem(text: Any) -> str | None:
+    """Why AWS would not take the definition; None when it would, as far as is known here."""
+    try:
+        definition = json.loads(text)
+    except (TypeError, ValueError) as error:
+        return f"Invalid State Machine Definition: 'INVALID_JSON_DESCRIPTION: {error}'"
+    found = next(_problems(definition, ""), None)
+    return f"Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: {found}'" if found else None
+
+
+def _problems(machine: Any, where: str) -> Iterator[str]:
+    states = machine.get("States") if isinstance(machine, dict) else None
+    if not isinstance(states, dict) or not states:
+        yield f"The field 'States' is required at {where or '/'}"
+        return
+    if machine.get("StartAt") not in states:
+        yield f"MISSING_TRANSITION_TARGET: {machine.get('StartAt')} at {where}/StartAt"
+    for name, state in states.items():
+        path = f"{where}/States/{name}"
+        yield from _problems_of_state(state, states, path)
+        for index, branch in enumerate(state.get("Branches") or []):
+            yield from _problems(branch, f"{path}/Branches[{index}]")
+        for key in ("ItemProcessor", "Iterator"):
+            if key in state:
+                yield from _problems(state[key], f"{path}/{key}")
+
+
+def _problems_of_state(state: dict[str, Any], states: dict[str, Any], path: str) -> Iterator[str]:
+    kind = state.get("Type")
+    if kind not in _TYPES:
+        yield f"Unknown state type {kind} at {path}/Type"
+    elif kind not in _ENDS and ("Next" in state) == bool(state.get("End")):
+        yield f"Exactly one of 'Next' and 'End' is required at {path}"
+    for target in _targets(state):
+        if target not in states:
+            yield f"MISSING_TRANSITION_TARGET: Missing 'Next' target: {target} at {path}"
+    if kind == "Task":
+        yield from _problems_of_task(state, path)
+
+
+def _targets(state: dict[str, Any]) -> Iterator[Any]:
+    for key in ("Next", "Default"):
+        if key in state:
+            yield state[key]
+    for entry in [*(state.get("Catch") or []), *(state.get("Choices") or [])]:
+        yield entry.get("Next")
+
+
+def _problems_of_task(state: dict[str, Any], path: str) -> Iterator[str]:
+    resource = state.get("Resource", "")
+    found = _SDK_RESOURCE.match(resource)
+    if not found:
+        if not resource.startswith("arn:"):
+            yield f"Value is not a valid resource ARN at {path}/Resource"
+        return
+    service, action = found.groups()
+    try:
+        model = _session.get_service_model(service_tasks.botocore_name(service))
+        shape = model.operation_model(action[:1].upper() + action[1:]).input_shape
+    except Exception:
+        yield f"The resource provided {resource} is not recognized. The value is not a valid resource ARN at {path}"
+        return
+    arguments = state.get("Arguments", state.get("Parameters"))
+    known = service_tasks.members(shape) if shape else {}
+    for name in arguments if isinstance(arguments, dict) else ():
+        if name.removesuffix(".$") not in known:
+            yield f'The field "{name}" is not supported by Step Functions at {path}'
+
+
+def _validate(original: Any) -> Any:
+    def validate_definition_jsonata(definition_str: Any) -> str | None:
+        return problem(definition_str) or original(definition_str)
+
+    return validate_definition_jsonata
+
+
+def _from_template(original: Any) -> Any:
+    def sfn_definition(props: dict[str, Any]) -> str:
+        """The definition of a template, which may be YAML, as JSON."""
+        text = original(props)
+        if not text.lstrip().startswith("{"):
+            text = json.dumps(yaml.safe_load(text))
+        found = sfn._validate_definition_jsonata(text)
+        if found:
+            raise ValueError(f"{found} (Service: Sfn, Status Code: 400)")
+        return str(text)
+
+    return sfn_definition
+
+
+def install() -> None:
+    """Refuse such definitions when a machine is made or changed, also by CloudFormation."""
+    replace(sfn, "_validate_definition_jsonata", "definition_str", _validate)
+    replace(provisioners, "_sfn_definition", "props", _from_template)

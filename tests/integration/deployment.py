@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet of several regions, deployed from the collection's own templates and definitions by CloudFormation alone."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import plain_item
+from tests.integration.sandbox.fleet import Fleet
+from tests.integration.sandbox.mqtt import Device, Issued, issue
+
+FILES = Path(__file__).parents[2] / "files"
+ATTEMPTS = 30
+
+
+def eventually(look: Callable[[], Any], *, seconds: float = 20) -> Any:
+    """What ``look`` answers as soon as that is true.
+
+    Raises:
+        AssertionError: it never was.
+
+    """
+    end = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < end, f"not within {seconds} s; last seen: {found!r}"
+        time.sleep(0.1)
+    return found
+
+
+@dataclass
+class Deployment(Fleet):
+    """All stacks but the endpoint's, in every region; the home region is the first one."""
+
+    application: str = "test-fleet"
+    machine_type: str = "EXPRESS"
+    store: str = "TABLE"
+    keys: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._stack(self.regions[0], "global", body=self._global_template())
+        for region in self.regions:
+            self._deploy(region)
+
+    def issue(self, name: str, issuer: Issued | None = None, **arguments: Any) -> Issued:
+        """A device certificate of our CA, or of ``issuer``."""
+        return issue(name, issuer or self.ca, **arguments)
+
+    def knock(self, issued: Issued, region: str, name: str = "") -> bool:
+        """One connection attempt; whether the device was let in."""
+        device = self._device(issued, region, name)
+        try:
+            return device.connect(5)
+        finally:
+            device.close()
+
+    def admit(self, issued: Issued, region: str, name: str = "") -> int:
+        """Knock until the door opens; the number of attempts it took."""
+        for attempt in range(1, ATTEMPTS + 1):
+            if self.knock(issued, region, name):
+                return attempt
+            time.sleep(0.3)
+        raise AssertionError(f"refused {ATTEMPTS} times in {region}; {self.status(region, name or _name(issued))}")
+
+    def connected(self, issued: Issued, region: str) -> Device:
+        """A device that was let in at the first try."""
+        device = self._device(issued, region, "")
+        assert device.connect(5), f"refused in {region}"
+        return device
+
+    def row(self, region: str, thing: str) -> dict[str, Any]:
+        """The row of ``device-inventory`` in plain values; empty when there is none."""
+        return self._item(region, "device-inventory", ThingName=thing)
+
+    def status(self, region: str, thing: str) -> dict[str, Any]:
+        """The item of ``device-status``."""
+        return self._item(region, "device-status", ThingName=thing)
+
+    def rejection(self, region: str, certificate: Issued) -> dict[str, Any]:
+        """The item of ``rejections``."""
+        return self._item(region, "rejections", CertificateId=certificate.id)
+
+    def certificate(self, region: str, certificate: Issued) -> str:
+        """Its status in the region; "" when it is not registered."""
+        iot = self.sandbox.client("iot", region)
+        try:
+            described = iot.describe_certificate(certificateId=certificate.id)
+        except iot.exceptions.ResourceNotFoundException:
+            return ""
+        return str(described["certificateDescription"]["status"])
+
+    def things_of(self, region: str, certificate: Issued) -> list[str]:
+        """The things that it is attached to."""
+        arn = f"arn:aws:iot:{region}:{self.sandbox.account_id}:cert/{certificate.id}"
+        return list(self.sandbox.client("iot", region).list_principal_things(principal=arn)["things"])
+
+    def policies_of(self, region: str, certificate: Issued) -> list[str]:
+        """The policies that are attached to it."""
+        arn = f"arn:aws:iot:{region}:{self.sandbox.account_id}:cert/{certificate.id}"
+        attached = self.sandbox.client("iot", region).list_attached_policies(target=arn)["policies"]
+        return [policy["policyName"] for policy in attached]
+
+    def settled(self, region: str, thing: str) -> bool:
+        """Whether the region has applied the row that its replica holds."""
+        row, status = self.row(region, thing), self.status(region, thing)
+        return bool(row) and row["WriteId"] == status.get("AppliedWriteId") and "LeaseOwner" not in status
+
+    def write(self, region: str, thing: str, **changes: Any) -> None:
+        """Change attributes of a row as a controller does."""
+        names = {f"#{name}": name for name in changes}
+        values = {f":{name}": {"S": value} for name, value in changes.items()}
+        sets = ", ".join(f"#{name} = :{name}" for name in changes)
+        self.sandbox.client("dynamodb", region).update_item(
+            TableName=f"{self.application}-device-inventory",
+            Key={"ThingName": {"S": thing}},
+            UpdateExpression=f"SET {sets}, WriteId = :w, UpdatedRegion = :r ADD #version :one",
+            ExpressionAttributeNames={**names, "#version": "Version"},
+            ExpressionAttributeValues={
+                **values,
+                ":w": {"S": f"write-{time.time_ns()}"},
+                ":r": {"S": "controller"},
+                ":one": {"N": "1"},
+            },
+        )
+
+    def dead_letters(self, region: str) -> list[dict[str, Any]]:
+        """Take all dead letters of the region."""
+        sqs = self.sandbox.client("sqs", region)
+        url = sqs.get_queue_url(QueueName=f"{self.application}-dead-letters")["QueueUrl"]
+        letters = []
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                letters.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return letters
+
+    def start(self, region: str, machine: str, event: dict[str, Any]) -> None:
+        """Start an execution."""
+        arn = f"arn:aws:states:{region}:{self.sandbox.account_id}:stateMachine:{self.application}-{machine}"
+        self.sandbox.client("stepfunctions", region).start_execution(stateMachineArn=arn, input=json.dumps(event))
+
+    def messages(self, region: str, thing: str) -> list[dict[str, Any]]:
+        """What the data table holds of a thing."""
+        answer = self.sandbox.client("dynamodb", region).query(
+            TableName=f"{self.application}-data",
+            KeyConditionExpression="PK = :thing",
+            ExpressionAttributeValues={":thing": {"S": thing}},
+        )
+        return [plain_item(item) for item in answer["Items"]]
+
+    def _device(self, issued: Issued, region: str, name: str) -> Device:
+        files = issued.files(self.directory, chain=self.ca.pem)
+        name = name or _name(issued)
+        return Device(self.sandbox.regions[region]["mqtt"], self.trust, files, name, "iot.example.com")
+
+    def _item(self, region: str, table: str, **key: str) -> dict[str, Any]:
+        answer = self.sandbox.client("dynamodb", region).get_item(
+            TableName=f"{self.application}-{table}",
+            Key={name: {"S": value} for name, value in key.items()},
+            ConsistentRead=True,
+        )
+        return plain_item(answer.get("Item", {}))
+
+    def _global_template(self) -> str:
+        template = yaml.safe_load((FILES / "cloudformation/global.yaml").read_text())
+        for resource in template["Resources"].values():
+            replicas = resource.get("Properties", {}).get("Replicas")
+            if replicas:
+                replicas += [{**replicas[0], "Region": region} for region in self.regions[1:]]
+        return json.dumps(template)
+
+    def _deploy(self, region: str) -> None:
+        self.serve(region)
+        self._stack(region, "foundation")
+        bucket = f"{self.application}-{self.sandbox.account_id}-{region}-artifacts"
+        s3 = self.sandbox.client("s3", region)
+        for name in ("register-device", "converge-device", "store-message"):
+            definition = yaml.safe_load((FILES / f"asl/{name}.asl.yaml").read_text())
+            s3.put_object(Bucket=bucket, Key=name, Body=json.dumps(definition).encode())
+        s3.put_object(Bucket=bucket, Key="certificate-identity", Body=self._package())
+        stream = self.sandbox.client("dynamodb", region).describe_table(
+            TableName=f"{self.application}-device-inventory"
+        )["Table"]["LatestStreamArn"]
+        self._stack(
+            region,
+            "replication",
+            ConvergeDeviceDefinition="converge-device",
+            StreamArn=stream,
+            StateMachineType=self.machine_type,
+        )
+        self._stack(
+            region,
+            "onboarding",
+            RegisterDeviceDefinition="register-device",
+            CertificateIdentityPackage="certificate-identity",
+            StateMachineType=self.machine_type,
+        )
+        self._stack(region, "messages", StoreMessageDefinition="store-message", Store=self.store)
+
+    def _package(self) -> bytes:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as package:
+            package.writestr("handler.py", (FILES / "lambda/certificate_identity/handler.py").read_text())
+            package.writestr("ca-bundle.pem", self.ca.pem)
+        return buffer.getvalue()
+
+    def _stack(self, region: str, name: str, body: str = "", **parameters: str) -> None:
+        cloudformation = self.sandbox.client("cloudformation", region)
+        stack = f"{self.application}-{name}"
+        cloudformation.create_stack(
+            StackName=stack,
+            TemplateBody=body or (FILES / f"cloudformation/{name}.yaml").read_text(),
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value}
+                for key, value in {"Application": self.application, **parameters}.items()
+            ],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+
+        def finished() -> Any:
+            status = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
+            return status if not status.endswith("IN_PROGRESS") else None
+
+        status = eventually(finished, seconds=60)
+        events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+        failures = [
+            f"{each['LogicalResourceId']}: {each.get('ResourceStatusReason')}"
+            for each in events
+            if each["ResourceStatus"].endswith("FAILED")
+        ]
+        assert status == "CREATE_COMPLETE", f"{stack} in {region}: {failures}"
+
+
+def _name(issued: Issued) -> str:
+    return str(issued.certificate.subject.rdns[-1].rfc4514_string().removeprefix("CN="))

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Route 53 and Lambda."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+import pytest
+
+REGION = "eu-west-2"
+CODE = """
+import os, sys
+
+class Refused(Exception):
+    pass
+
+def handler(event, context):
+    import wheel_for_another_machine
+    if event.get("fail"):
+        raise Refused("no")
+    return {"environment": sorted(os.environ), "wheel": wheel_for_another_machine.__file__}
+"""
+
+
+@pytest.fixture(scope="module")
+def function(sandbox):
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = sandbox.client("iam", "us-east-1").create_role(
+        RoleName="function", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )["Role"]["Arn"]
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as package:
+        package.writestr("index.py", CODE)
+        package.writestr("wheel_for_another_machine.py", "")
+        # What pip fetches for another processor: found first on the path, and impossible to load here.
+        package.writestr("cryptography/__init__.py", "from . import _rust")
+        package.writestr("cryptography/_rust.abi3.so", b"not for this machine")
+        package.writestr("identity.py", "from cryptography import x509\ndef handler(e, c): return x509.__name__")
+    for name in ("index", "identity"):
+        sandbox.client("lambda", REGION).create_function(
+            FunctionName=name,
+            Runtime="python3.13",
+            Handler=f"{name}.handler",
+            Role=role,
+            Code={"ZipFile": archive.getvalue()},
+            Architectures=["arm64"],
+        )
+
+    def invoke(name, **event):
+        answer = sandbox.client("lambda", REGION).invoke(FunctionName=name, Payload=json.dumps(event))
+        return answer.get("FunctionError"), json.load(answer["Payload"])
+
+    return invoke
+
+
+def test_an_exception_is_reported_by_its_class(function):
+    error, payload = function("index", fail=True)
+    assert (error, payload["errorType"], payload["errorMessage"]) == ("Unhandled", "Refused", "no")
+
+
+def test_a_function_does_not_inherit_the_environment_of_whoever_started_the_sandbox(function):
+    _error, payload = function("index")
+    assert not {"HOSTNAME", "PYTEST_CURRENT_TEST", "USER", "SHLVL"} & set(payload["environment"])
+
+
+def test_a_package_built_for_another_machine_falls_back_to_the_sandboxs_own(function):
+    assert function("identity") == (None, "cryptography.x509")
+
+
+def test_a_zone_without_dnssec_says_so_and_example_com_is_ours(sandbox):
+    route53 = sandbox.client("route53", "us-east-1")
+    zone = route53.get_hosted_zone(Id=sandbox.hosted_zone_id)["HostedZone"]
+    assert zone["Name"] == "example.com."
+    assert route53.get_dnssec(HostedZoneId=sandbox.hosted_zone_id)["Status"]["ServeSignature"] == "NOT_SIGNING"
+
+
+def test_a_health_check_is_made_read_and_deleted(sandbox):
+    route53 = sandbox.client("route53", "us-east-1")
+    made = route53.create_health_check(
+        CallerReference="one",
+        HealthCheckConfig={"Type": "TCP", "Port": 8883, "FullyQualifiedDomainName": "x.example.com"},
+    )["HealthCheck"]
+    assert route53.get_health_check(HealthCheckId=made["Id"])["HealthCheck"]["HealthCheckConfig"]["Port"] == 8883
+    route53.delete_health_check(HealthCheckId=made["Id"])

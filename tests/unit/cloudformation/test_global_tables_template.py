@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.iotops.fleet.plugins.filter.global_table_definitions import global_table_definitions
+from ansible_collections.iotops.fleet.plugins.filter.replica_steps import replica_steps
+
+TEMPLATE = Path("files/cloudformation/global.yaml").read_text(encoding="utf-8")
+HOME = "eu-west-1"
+
+
+def regions(step: dict[str, Any]) -> list[str]:
+    """The regions of a step, the same for all of its tables."""
+    tables = [item["Properties"] for item in step["Resources"].values() if "GlobalTable" in item["Type"]]
+    listed = [[HOME if isinstance(r["Region"], dict) else r["Region"] for r in t["Replicas"]] for t in tables]
+    assert len(tables) == 4
+    assert all(entry == listed[0] for entry in listed)
+    return listed[0]
+
+
+def test_a_new_stack_lists_all_regions_at_once() -> None:
+    steps = replica_steps(TEMPLATE, [], ["us-west-2", HOME, "ap-southeast-2"], HOME)
+    assert [regions(step) for step in steps] == [[HOME, "ap-southeast-2", "us-west-2"]]
+
+
+def test_nothing_missing_is_one_step() -> None:
+    steps = replica_steps(TEMPLATE, [HOME, "us-west-2"], [HOME, "us-west-2"], HOME)
+    assert [regions(step) for step in steps] == [[HOME, "us-west-2"]]
+
+
+def test_each_missing_region_is_a_step_of_its_own() -> None:
+    steps = replica_steps(TEMPLATE, [HOME], [HOME, "us-west-2", "ap-southeast-2"], HOME)
+    assert [regions(step) for step in steps] == [[HOME, "ap-southeast-2"], [HOME, "ap-southeast-2", "us-west-2"]]
+
+
+def test_a_region_that_is_not_wanted_keeps_its_replica() -> None:
+    steps = replica_steps(TEMPLATE, [HOME, "us-west-2"], [HOME, "ap-southeast-2"], HOME)
+    assert [regions(step) for step in steps] == [[HOME, "ap-southeast-2", "us-west-2"]]
+
+
+def test_replicas_are_made_like_the_home_regions() -> None:
+    [step] = replica_steps(TEMPLATE, [], [HOME, "us-west-2"], HOME)
+    home, other = step["Resources"]["Inventory"]["Properties"]["Replicas"]
+    assert {**home, "Region": None} == {**other, "Region": None}
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "Resources: {A: {Type: 'AWS::DynamoDB::GlobalTable'}}"])
+def test_what_is_no_such_template_is_refused(text: str) -> None:
+    with pytest.raises(AnsibleFilterError, match="not a template of global tables"):
+        replica_steps(text, [], [HOME], HOME)
+    with pytest.raises(AnsibleFilterError, match="not a template of global tables"):
+        global_table_definitions(text, "fleet")
+
+
+def test_definitions_have_the_form_of_the_info_module() -> None:
+    tables = {table["condition"]: table for table in global_table_definitions(TEMPLATE, "fleet")}
+    assert tables["CreateInventory"] == {
+        "name": "fleet-device-inventory",
+        "condition": "CreateInventory",
+        "key_schema": {"HASH": "ThingName"},
+        "global_secondary_indexes": {"CertificateId": {"HASH": "CertificateId"}},
+        "stream_view_type": "NEW_AND_OLD_IMAGES",
+    }
+    assert tables["CreateData"]["key_schema"] == {"HASH": "PK", "RANGE": "SK"}
+    assert sorted(tables) == ["CreateData", "CreateInventory", "CreateRejections", "CreateRevocations"]
