@@ -95,7 +95,9 @@ def by_hand(regions: list[str]) -> float:
 def main() -> None:
     """Run the comparison and print a table and one JSON line."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--quick", action="store_true", help="one repetition, 2 and 4 regions, no shell run (under a minute)")
+    options.add_argument(
+        "--quick", action="store_true", help="one repetition, 2 and 4 regions, no shell run (under a minute)"
+    )
     options.add_argument("--repeat", type=int, default=3, help="interleaved repetitions (default 3)")
     chosen = options.parse_args()
     sizes = [2, 4] if chosen.quick else [2, 4, 8]
@@ -110,7 +112,10 @@ def main() -> None:
             times = by_ansible(REGIONS[:size])
             first[size].append(times[0])
             second[size].append(times[1])
-            print(f"{repetition + 1}: site.yml, {size} regions: first {times[0]:.1f} s, second {times[1]:.1f} s", flush=True)
+            print(
+                f"{repetition + 1}: site.yml, {size} regions: first {times[0]:.1f} s, second {times[1]:.1f} s",
+                flush=True,
+            )
 
     least, most = sizes[0], sizes[-1]
     share = (median(first[most]) - median(first[least])) / (most - least) / median(first[least])

@@ -17,8 +17,8 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import Pk
 
 MISSING_LIBRARY: str | None = None
 try:
-    from ansible_collections.iotops.fleet.plugins.module_utils._pki.authority import ensure_authority
     from ansible_collections.iotops.fleet.plugins.module_utils._pki.devices import ensure_device_certificates
+    from ansible_collections.iotops.fleet.plugins.module_utils._pki.hierarchy import ensure_authority
     from ansible_collections.iotops.fleet.plugins.module_utils._pki.server import ensure_server_certificate
 except ImportError as error:
     if not str(error.name).startswith("cryptography"):

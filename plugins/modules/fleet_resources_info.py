@@ -13,7 +13,7 @@ description:
   - Lists the resources of one fleet in one region, each kind as a sorted list of plain dicts, and writes nothing.
   - A resource is the fleet's when its name begins with C(<application>-), when it is for the fleet's domain, or when it
     is the registration of the fleet's CA. So no application's name may be another one's beginning.
-  - IAM roles and the DNS records that validate the domain belong to all regions, and are listed in each.
+  - The DNS records that validate the domain belong to all regions, and are listed in each.
 author:
   - The iotops.fleet maintainers
 options:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from iotops.sandbox.client import Sandbox
-
 from tests.e2e.fleet import Fleet
 
 

@@ -12,7 +12,10 @@ from pathlib import Path
 from iotops.sandbox.client import Sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
-RECAP = re.compile(r"^(?P<host>[\w.-]+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)\s+failed=(?P<failed>\d+)")
+RECAP = re.compile(
+    r"^(?P<host>[\w.-]+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)"
+    r"\s+unreachable=(?P<unreachable>\d+)\s+failed=(?P<failed>\d+)"
+)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,9 @@ def without_chance(value: Any) -> str:
 
 
 def _entries(client: Any, operation: str, member: str, attributes: tuple[str, ...]) -> Iterable[str]:
-    pages = client.get_paginator(operation).paginate() if client.can_paginate(operation) else [getattr(client, operation)()]
+    pages = (
+        client.get_paginator(operation).paginate() if client.can_paginate(operation) else [getattr(client, operation)()]
+    )
     for page in pages:
         for entry in page.get(member, []):
             yield without_chance([entry.get(a) for a in attributes] if attributes else entry)
@@ -60,7 +62,8 @@ def _stack_resources(cloudformation: Any) -> Iterable[str]:
     for stack in cloudformation.describe_stacks()["Stacks"]:
         for page in cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack["StackName"]):
             for resource in page["StackResourceSummaries"]:
-                yield f"{stack['StackName']} {resource['LogicalResourceId']} {resource['ResourceType']} {resource['ResourceStatus']}"
+                described = (resource[key] for key in ("LogicalResourceId", "ResourceType", "ResourceStatus"))
+                yield " ".join([stack["StackName"], *described])
 
 
 def _records(route53: Any) -> Iterable[str]:
@@ -82,7 +85,9 @@ def resources(sandbox: Sandbox, regions: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for region in regions:
         for service, operation, member, attributes in REGIONAL:
-            found[f"{region} {service} {member}"] = list(_entries(sandbox.client(service, region), operation, member, attributes))
+            found[f"{region} {service} {member}"] = list(
+                _entries(sandbox.client(service, region), operation, member, attributes)
+            )
         found[f"{region} cloudformation resources"] = list(_stack_resources(sandbox.client("cloudformation", region)))
         found[f"{region} iot events"] = [
             without_chance(sandbox.client("iot", region).describe_event_configurations().get("eventConfigurations", {}))

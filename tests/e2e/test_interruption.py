@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from iotops.sandbox.client import Sandbox
-
 from tests.e2e.fleet import Fleet
 from tests.e2e.listing import resources
 

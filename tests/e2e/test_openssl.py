@@ -25,7 +25,11 @@ def test_openssl_verifies_the_chain_from_the_root(fleet: Fleet) -> None:
 
 def test_openssl_ca_answers_for_what_was_issued(fleet: Fleet) -> None:
     configuration = fleet.pki / "intermediateCA/openssl.cnf"
-    serial = openssl("x509", "-in", fleet.pki / "server/certs/server.cert.pem", "-noout", "-serial").stdout.split("=")[1].strip()
+    serial = (
+        openssl("x509", "-in", fleet.pki / "server/certs/server.cert.pem", "-noout", "-serial")
+        .stdout.split("=")[1]
+        .strip()
+    )
     status = openssl("ca", "-config", configuration, "-status", serial)
     assert f"{serial}=Valid" in status.stdout + status.stderr
     crl = openssl("ca", "-config", configuration, "-gencrl")

@@ -47,7 +47,14 @@ def test_the_playbook_runs_by_its_collection_name(installed: Path, empty_fleet: 
 
 @pytest.mark.parametrize(("kind", "name"), [("module", "iot_ca_certificate"), ("role", "pki")])
 def test_documentation_renders(installed: Path, kind: str, name: str) -> None:
-    shown = run("ansible-doc", "-t", kind, f"iotops.fleet.{name}", cwd=installed, ANSIBLE_COLLECTIONS_PATH=str(installed / "collections"))
+    shown = run(
+        "ansible-doc",
+        "-t",
+        kind,
+        f"iotops.fleet.{name}",
+        cwd=installed,
+        ANSIBLE_COLLECTIONS_PATH=str(installed / "collections"),
+    )
     assert name in shown
 
 
@@ -59,7 +66,20 @@ def test_the_tarball_holds_no_key_and_no_tests(installed: Path) -> None:
 
 
 def test_the_wheel_brings_the_command(tmp_path: Path) -> None:
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, ROOT, cwd=tmp_path)
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        tmp_path,
+        ROOT,
+        cwd=tmp_path,
+    )
     wheel = next(tmp_path.glob("iotops-*.whl"))
     run(sys.executable, "-m", "pip", "install", "--no-deps", "--target", tmp_path / "site", wheel, cwd=tmp_path)
-    assert "sandbox" in run(sys.executable, "-m", "iotops.cli", "--help", cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"))
+    assert "sandbox" in run(
+        sys.executable, "-m", "iotops.cli", "--help", cwd=tmp_path, PYTHONPATH=str(tmp_path / "site")
+    )

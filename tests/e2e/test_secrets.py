@@ -56,7 +56,10 @@ def test_keys_stay_in_their_files(empty_fleet: Fleet) -> None:
 
 def test_the_search_would_find_a_key(fleet: Fleet) -> None:
     key = next(fleet.pki.rglob("server.key.pem"))
-    assert all(trace.lower() in (key.read_text() + base64.b64decode("".join(key.read_text().splitlines()[1:-1])).hex()).lower() for trace in traces_of(key))
+    assert all(
+        trace.lower() in (key.read_text() + base64.b64decode("".join(key.read_text().splitlines()[1:-1])).hex()).lower()
+        for trace in traces_of(key)
+    )
 
 
 def test_state_of_the_sandbox_is_for_its_owner_only(fleet: Fleet) -> None:

@@ -13,7 +13,10 @@ from tests.e2e.listing import resources
 
 REGIONS = ["eu-west-1", "us-west-2"]
 READS = ("Describe", "Get", "List", "Query", "Scan", "Head", "BatchGet", "Search", "Lookup", "Validate")
-HOME_READS = {("dynamodb", operation) for operation in ("DescribeTable", "DescribeContinuousBackups", "DescribeTimeToLive", "ListTagsOfResource")}
+HOME_READS = {
+    ("dynamodb", operation)
+    for operation in ("DescribeTable", "DescribeContinuousBackups", "DescribeTimeToLive", "ListTagsOfResource")
+}
 GLOBAL_SERVICES = {"iam", "route53", "sts"}
 
 

@@ -13,7 +13,9 @@ REGIONS = ["eu-west-1", "us-west-2"]
 
 
 def scan(fleet: Fleet, region: str, table: str) -> list[dict]:
-    pages = fleet.sandbox.client("dynamodb", region).get_paginator("scan").paginate(TableName=f"multi-region-iot-{table}")
+    pages = (
+        fleet.sandbox.client("dynamodb", region).get_paginator("scan").paginate(TableName=f"multi-region-iot-{table}")
+    )
     return [item for page in pages for item in page["Items"]]
 
 

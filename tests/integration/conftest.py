@@ -2,10 +2,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from iotops.sandbox.client import Sandbox
+from tests.integration.deployment import Deployment
 from tests.integration.modules import INVENTORY_VARIABLE, Region, inventory_region
 
 REGIONS = ("eu-west-1", "us-west-2")
@@ -38,3 +41,11 @@ def sandbox_only(request: pytest.FixtureRequest) -> Any:
     if os.environ.get(INVENTORY_VARIABLE):
         pytest.skip(f"needs the sandbox, and {INVENTORY_VARIABLE} is set")
     return request.getfixturevalue("sandbox")
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A fleet of two regions in a sandbox of its own."""
+    sandbox = Sandbox(tmp_path_factory.mktemp("deployment-sandbox")).start()
+    yield Deployment(sandbox, tmp_path_factory.mktemp("deployment"), REGIONS)
+    sandbox.stop()

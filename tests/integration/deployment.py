@@ -157,6 +157,21 @@ class Deployment(Fleet):
         )
         return [plain_item(item) for item in answer["Items"]]
 
+    def change_stack(self, region: str, name: str, **parameters: str) -> None:
+        """Give a stack other parameters."""
+        cloudformation = self.sandbox.client("cloudformation", region)
+        stack = f"{self.application}-{name}"
+        try:
+            cloudformation.update_stack(
+                StackName=stack,
+                UsePreviousTemplate=True,
+                Parameters=_parameters({"Application": self.application, **parameters}),
+                Capabilities=["CAPABILITY_IAM"],
+            )
+        except cloudformation.exceptions.ClientError as error:
+            assert "No updates" in str(error), error
+        self._wait(region, stack, "UPDATE_COMPLETE", "CREATE_COMPLETE")
+
     def _device(self, issued: Issued, region: str, name: str) -> Device:
         files = issued.files(self.directory, chain=self.ca.pem)
         name = name or _name(issued)
@@ -219,12 +234,13 @@ class Deployment(Fleet):
         cloudformation.create_stack(
             StackName=stack,
             TemplateBody=body or (FILES / f"cloudformation/{name}.yaml").read_text(),
-            Parameters=[
-                {"ParameterKey": key, "ParameterValue": value}
-                for key, value in {"Application": self.application, **parameters}.items()
-            ],
+            Parameters=_parameters({"Application": self.application, **parameters}),
             Capabilities=["CAPABILITY_IAM"],
         )
+        self._wait(region, stack, "CREATE_COMPLETE")
+
+    def _wait(self, region: str, stack: str, *wanted: str) -> None:
+        cloudformation = self.sandbox.client("cloudformation", region)
 
         def finished() -> Any:
             status = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
@@ -237,7 +253,11 @@ class Deployment(Fleet):
             for each in events
             if each["ResourceStatus"].endswith("FAILED")
         ]
-        assert status == "CREATE_COMPLETE", f"{stack} in {region}: {failures}"
+        assert status in wanted, f"{stack} in {region}: {failures}"
+
+
+def _parameters(values: dict[str, str]) -> list[dict[str, str]]:
+    return [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]
 
 
 def _name(issued: Issued) -> str:

@@ -27,16 +27,12 @@ def fleet(sandbox, tmp_path_factory):
     fleet = Fleet(sandbox, tmp_path_factory.mktemp("listing"), (REGION,))
     (fleet.directory / "ca.pem").write_text(fleet.ca.pem)
     iot = sandbox.client("iot", REGION)
-    trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
     for name in (f"{APPLICATION}-device", f"{APPLICATION}2-device"):
         iot.create_thing_type(thingTypeName=name)
         iot.create_policy(policyName=name, policyDocument=json.dumps({"Version": "2012-10-17", "Statement": []}))
         sandbox.client("sqs", REGION).create_queue(QueueName=name)
         sandbox.client("events", REGION).create_event_bus(Name=name)
         sandbox.client("logs", REGION).create_log_group(logGroupName=f"/aws/lambda/{name}")
-        sandbox.client("iam", REGION).create_role(
-            RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-        )
         sandbox.client("s3", REGION).create_bucket(
             Bucket=f"{name}-{REGION}-artifacts", CreateBucketConfiguration={"LocationConstraint": REGION}
         )
@@ -66,7 +62,6 @@ def test_all_that_is_ours_is_listed_and_nothing_else(region, fleet):
         "buckets": [{"name": f"{APPLICATION}-device-{REGION}-artifacts"}],
         "devices": [{"things": 1, "certificates": 1}],
         "event_buses": [{"name": f"{APPLICATION}-device", "rules": []}],
-        "iam_roles": ours,
         "iot_policies": ours,
         "log_groups": [{"name": f"/aws/lambda/{APPLICATION}-device"}],
         "queues": ours,

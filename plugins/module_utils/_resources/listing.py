@@ -274,11 +274,16 @@ def health_checks(scope: Scope) -> list[Resource]:
     ]
 
 
-@api_call("list the roles")
+@api_call("list the roles of the stacks")
 def iam_roles(scope: Scope) -> list[Resource]:
-    """IAM roles of all regions: CloudFormation names them after their stack."""
-    found = _entries(scope.clients["iam"], "list_roles", "Roles")
-    return [{"name": each["RoleName"]} for each in found if scope.owns(each["RoleName"])]
+    """IAM roles of this region's stacks; roles belong to no region, and their names do not tell."""
+    cloudformation = scope.clients["cloudformation"]
+    return [
+        {"name": each["PhysicalResourceId"]}
+        for stack in stacks(scope)
+        for each in _entries(cloudformation, "list_stack_resources", "StackResourceSummaries", StackName=stack["name"])
+        if each["ResourceType"] == "AWS::IAM::Role" and each.get("PhysicalResourceId")
+    ]
 
 
 @dataclass(frozen=True)
@@ -299,7 +304,7 @@ READERS: dict[str, Reader] = {
     "event_buses": Reader(event_buses, ("events",)),
     "functions": Reader(functions, ("lambda",)),
     "health_checks": Reader(health_checks, ("iot", "route53")),
-    "iam_roles": Reader(iam_roles, ("iam",)),
+    "iam_roles": Reader(iam_roles, ("cloudformation",)),
     "iot_policies": Reader(iot_policies, ("iot",)),
     "log_groups": Reader(log_groups, ("logs",)),
     "pipes": Reader(pipes, ("pipes",)),

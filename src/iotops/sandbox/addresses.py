@@ -8,8 +8,6 @@ import functools
 import socket
 from collections.abc import Mapping
 
-import botocore.session
-
 MQTT_PORT = 8883
 # Without further loopback addresses (macOS has only 127.0.0.1) the regions get ports from here on.
 SHARED_ADDRESS_PORT = 18883
@@ -18,6 +16,8 @@ SHARED_ADDRESS_PORT = 18883
 @functools.cache
 def iot_regions() -> tuple[str, ...]:
     """Every region of the partition ``aws`` that has AWS IoT, in alphabetical order."""
+    import botocore.session  # not wanted by every command of the CLI
+
     return tuple(sorted(botocore.session.get_session().get_available_regions("iot")))
 
 

@@ -11,7 +11,6 @@ from urllib.parse import parse_qs
 
 import botocore.session
 from botocore.exceptions import UnknownServiceError
-from ministack.core.iam_evaluator import resolve_caller_identity
 
 # Signing names whose boto3 service is called differently.
 _BOTO3_NAMES = {"states": "stepfunctions", "iotdata": "iot-data", "monitoring": "cloudwatch"}
@@ -39,6 +38,8 @@ class Call:
     @property
     def caller(self) -> str:
         """The caller's ARN, or the access key of the root user."""
+        from ministack.core.iam_evaluator import resolve_caller_identity  # the CLI works without the base
+
         identity = resolve_caller_identity(self.access_key) if self.access_key else None
         arn = str((identity or {}).get("userArn") or "")
         return arn if arn and not arn.endswith(":root") else self.access_key

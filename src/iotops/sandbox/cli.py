@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from iotops.sandbox import endpoints, journal, process
+from iotops.sandbox import endpoints, faults, journal, process
 from iotops.sandbox.errors import SandboxError
 
 NOT_RUNNING = 3
@@ -41,8 +41,10 @@ def add_parser(commands: Any) -> None:
         calls.add_argument(f"--{name}")
 
     fault = _command(sub, "fault", _fault, "make calls fail")
+    fault.formatter_class = argparse.RawDescriptionHelpFormatter
+    fault.epilog = faults.__doc__
     fault.add_argument("action", choices=("add", "list", "clear"))
-    fault.add_argument("--json", type=_json, metavar="RULE", help="the rule to add; docs/sandbox.md has the fields")
+    fault.add_argument("--json", type=_json, metavar="RULE", help="the rule to add, see below")
     fault.add_argument("--id", help="the rule to clear; default: all")
     region = _command(sub, "region", _region, "cut a region off from the world, or restore it")
     region.add_argument("action", choices=("cut", "restore"))

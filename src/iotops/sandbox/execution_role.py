@@ -79,9 +79,7 @@ def require_trust(role_arn: str | None, principal: str, *, source_arn: str = "")
     return record
 
 
-def require_allowed(
-    role_arn: str | None, principal: str, action: str, resource: str, *, source_arn: str = ""
-) -> None:
+def require_allowed(role_arn: str | None, principal: str, action: str, resource: str, *, source_arn: str = "") -> None:
     """Evaluate one action of a role without making a call.
 
     Raises:

@@ -17,9 +17,10 @@ from ministack.core.responses import error_response_json, json_response, new_uui
 from ministack.services import cloudwatch_logs
 from ministack.services import stepfunctions as sfn
 
-__all__ = ["LONGEST_EXECUTION", "finish", "refusal", "start"]
+__all__ = ["LONGEST_EXECUTION", "finish", "refusal", "run_again", "start", "take_interrupted"]
 
 LONGEST_EXECUTION = 300.0  # seconds
+_RESTART_DELAY = 2.0  # seconds after which the gateway answers again
 _FATAL = frozenset({"ExecutionAborted", "ExecutionFailed", "ExecutionTimedOut"})
 _ERRORS = _FATAL | {"FailStateEntered", "LambdaFunctionFailed", "TaskFailed", "TaskTimedOut"}
 _LEVELS: dict[str, frozenset[str] | None] = {"ALL": None, "ERROR": frozenset(_ERRORS), "FATAL": _FATAL}
@@ -56,6 +57,26 @@ def start(machine: dict[str, Any], data: dict[str, Any]) -> Any:
     }
     threading.Thread(target=contextvars.copy_context().run, args=(sfn._run_execution, arn), daemon=True).start()
     return json_response({"executionArn": arn, "startDate": now})
+
+
+def take_interrupted(executions: Any) -> list[dict[str, Any]]:
+    """Take the EXPRESS executions out of a saved store."""
+    if executions is None:
+        return []
+    found = [(key, record) for key, record in executions.all_items() if record.get("express")]
+    for key, _record in found:
+        executions.pop_scoped(*key, None)
+    return [record for _key, record in found]
+
+
+def run_again(executions: list[dict[str, Any]]) -> None:
+    """Run what a stop interrupted from its beginning: EXPRESS executions run at least once."""
+    for record in executions:
+        where = parse_arn(record["executionArn"])
+        with request_scope(where.account_id, where.region):
+            sfn._executions[record["executionArn"]] = {**record, "events": record["events"][:1]}
+            context = contextvars.copy_context()
+        threading.Timer(_RESTART_DELAY, context.run, (sfn._run_execution, record["executionArn"])).start()
 
 
 def refusal(arn: str) -> Any:

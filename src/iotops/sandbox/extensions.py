@@ -3,28 +3,46 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
+from iotops.sandbox import (
+    acm_certificates,
+    cloudformation_types,
+    eventbridge,
+    execution_role,
+    gateway,
+    global_tables,
+    iam_requests,
+    iot_api,
+    lambda_functions,
+    mqtt_listeners,
+    mqtt_trust,
+    persistence,
+    physical_names,
+    pipes,
+    route53_api,
+    step_functions,
+    sts_sessions,
+    topic_rules,
+)
 
-_ORDER = (
-    "gateway",
-    "persistence",
-    "mqtt_trust",
-    "mqtt_listeners",
-    "acm_certificates",
-    "sts_sessions",
-    "iot_api",
-    "route53_api",
-    "lambda_functions",
-    "execution_role",
-    "step_functions",
-    "topic_rules",
-    "pipes",
-    "eventbridge",
-    "global_tables",
-    "iam_requests",
-    "physical_names",
-    "cloudformation_types",
+ORDER = (
+    gateway,
+    persistence,
+    mqtt_trust,
+    mqtt_listeners,
+    acm_certificates,
+    sts_sessions,
+    iot_api,
+    route53_api,
+    lambda_functions,
+    iam_requests,
+    execution_role,
+    step_functions,
+    topic_rules,
+    pipes,
+    eventbridge,
+    global_tables,
+    cloudformation_types,
+    physical_names,
 )
 
 
@@ -35,11 +53,5 @@ def install() -> None:
         BaseChangedError: the installed base is not the pinned one.
 
     """
-    for name in _ORDER:
-        if find_spec(f"iotops.sandbox.{name}"):
-            try:
-                import_module(f"iotops.sandbox.{name}").install()
-            except Exception as error:
-                import logging
-
-                logging.getLogger("sandbox").warning("extension %s not installed: %r", name, error)
+    for extension in ORDER:
+        extension.install()

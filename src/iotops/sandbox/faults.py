@@ -17,10 +17,12 @@ import fnmatch
 import itertools
 import random
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from iotops.sandbox.calls import Call
 from iotops.sandbox.errors import SandboxError
+
+if TYPE_CHECKING:  # the CLI reads this module's help text, and botocore takes longer to import than the rest of it
+    from iotops.sandbox.calls import Call
 
 Effect = Literal["throttle", "error", "timeout", "delay", "refuse", "fail-after"]
 EFFECTS: tuple[str, ...] = get_args(Effect)

@@ -15,6 +15,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ from iotops.sandbox.patching import replace
 SNAPSHOT_AFTER = (1.0, 3.0, 10.0, 30.0)  # seconds after the last change
 LONGEST_SNAPSHOT = 120.0  # seconds
 
+_saving = threading.Lock()
 _changed_at = 0.0
 _wake: asyncio.Event | None = None
 
@@ -58,24 +60,20 @@ async def keep_saving() -> None:
         for delay in SNAPSHOT_AFTER:
             await asyncio.sleep(max(0.0, changed_at + delay - time.monotonic()))
             started = time.monotonic()
-            await asyncio.to_thread(_wait, _fork_snapshot())
+            await asyncio.to_thread(save_now)
             await asyncio.sleep(time.monotonic() - started)  # at most half of one processor
             if _wake.is_set():
                 break
 
 
 def save_now() -> None:
-    """Write a snapshot and wait for it."""
-    _wait(_fork_snapshot())
-
-
-def _fork_snapshot() -> int:
-    """Start a child that writes one snapshot; its process id."""
+    """Write a snapshot and wait for it; one at a time."""
     parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        _child(parent)
-    return pid
+    with _saving:
+        pid = os.fork()
+        if pid == 0:
+            _child(parent)
+        _wait(pid)
 
 
 def _wait(pid: int) -> None:

@@ -1,28 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How global tables replicate: read and change the settings of ``global_tables`` over the admin API."""
+"""How global tables replicate: read and change its settings over the admin API."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from iotops.sandbox.errors import SandboxError
+from iotops.sandbox.replication import settings
 
 _NUMBERS = ("delay", "jitter", "reorder", "source_table_lock_seconds")
 
 
-def _settings() -> Any:
-    try:
-        from iotops.sandbox import global_tables
-    except ImportError:
-        return None
-    return global_tables.settings
-
-
 def current() -> dict[str, Any]:
     """Seconds of ``delay`` and ``jitter``, probability of ``reorder``, regions ``cut`` off."""
-    settings = _settings()
-    if settings is None:
-        return {}
     return {name: getattr(settings, name) for name in _NUMBERS} | {"cut": sorted(settings.cut)}
 
 
@@ -33,9 +23,6 @@ def change(wanted: dict[str, Any]) -> dict[str, Any]:
         SandboxError: an unknown setting, or a number below 0.
 
     """
-    settings = _settings()
-    if settings is None:
-        return {}
     for name, value in wanted.items():
         if name == "cut":
             settings.cut = set(value)

@@ -23,7 +23,7 @@ _MISSING = iot._MISSING
 
 def _concat(values: list[Any]) -> Any:
     texts = [iot._sql_as_string(value) for value in values]
-    return _MISSING if None in texts else "".join(texts)  # type: ignore[arg-type]
+    return _MISSING if None in texts else "".join(texts)
 
 
 def _on_text(function: Callable[..., Any]) -> Callable[[list[Any]], Any]:

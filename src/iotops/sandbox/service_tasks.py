@@ -27,6 +27,7 @@ from iotops.sandbox.patching import replace
 __all__ = ["PRINCIPAL", "botocore_name", "install", "machine_arn", "machine_role", "members"]
 
 PRINCIPAL = "states.amazonaws.com"
+_LONGEST_DATA = 256 * 1024  # bytes of input or result
 # Of the execution whose task this thread runs.
 machine_role: contextvars.ContextVar[str] = contextvars.ContextVar("machine_role", default="")
 machine_arn: contextvars.ContextVar[str] = contextvars.ContextVar("machine_arn", default="")
@@ -119,7 +120,10 @@ def call(
     except BotoCoreError as error:
         raise sfn._ExecutionError(f"{prefix}.SdkClientException", str(error)) from None
     answer.pop("ResponseMetadata", None)
-    return _from_wire(answer, operation.output_shape)
+    result = _from_wire(answer, operation.output_shape)
+    if len(json.dumps(result)) > _LONGEST_DATA:
+        raise sfn._ExecutionError("States.DataLimitExceeded", f"The result of {service}:{action} is too large")
+    return result
 
 
 def _error_name(codes: list[str], model: Any) -> str | None:

@@ -16,7 +16,7 @@ import yaml
 from ministack.services import stepfunctions as sfn
 from ministack.services.cloudformation import provisioners
 
-from iotops.sandbox import service_tasks
+from iotops.sandbox import execution_role, service_tasks
 from iotops.sandbox.patching import replace
 
 __all__ = ["install", "problem"]
@@ -112,6 +112,7 @@ def _from_template(original: Any) -> Any:
         found = sfn._validate_definition_jsonata(text)
         if found:
             raise ValueError(f"{found} (Service: Sfn, Status Code: 400)")
+        execution_role.require_trust(props.get("RoleArn"), service_tasks.PRINCIPAL)
         return str(text)
 
     return sfn_definition

@@ -6,20 +6,22 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import random
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from ministack.core.responses import json_response
+from ministack.core.responses import error_response_json, json_response
 from ministack.services import stepfunctions as sfn
 
-from iotops.sandbox import express, service_tasks, state_machine_definitions
+from iotops.sandbox import execution_role, express, service_tasks, state_machine_definitions
 from iotops.sandbox.patching import replace
 
 __all__ = ["install"]
 
 _START_DELAY = 0.15  # seconds that the base sleeps before each execution
+_TERMINAL = frozenset({"States.DataLimitExceeded", "States.Runtime"})
 _ending = threading.Lock()
 
 
@@ -106,6 +108,54 @@ def _same_running(machine: dict[str, Any], data: dict[str, Any]) -> dict[str, An
     return None
 
 
+def _retrier(original: Any) -> Any:
+    def find_matching_retrier(retriers: list[dict[str, Any]], error: str, retry_counts: dict[int, int]) -> Any:
+        """The retrier with the delay before this very attempt, which the base would let grow without end or jitter."""
+        retrier, index = original(retriers, error, retry_counts)
+        if retrier is None:
+            return retrier, index
+        delay = retrier.get("IntervalSeconds", 1) * retrier.get("BackoffRate", 2.0) ** retry_counts.get(index, 0)
+        delay = min(delay, retrier.get("MaxDelaySeconds", delay))
+        if retrier.get("JitterStrategy") == "FULL":
+            delay = random.uniform(0, delay)  # noqa: S311
+        return {**retrier, "IntervalSeconds": delay, "BackoffRate": 1}, index
+
+    return find_matching_retrier
+
+
+def _matches(original: Any) -> Any:
+    def error_matches(error_equals: list[str], error: str) -> bool:
+        """States.ALL and States.TaskFailed match no error of the definition itself."""
+        return error in error_equals or (error not in _TERMINAL and bool(original(error_equals, error)))
+
+    return error_matches
+
+
+def _creating(original: Any) -> Any:
+    def create_or_update(data: dict[str, Any]) -> Any:
+        role = data.get("roleArn")
+        return (_refusal_of_role(role) if role else None) or original(data)
+
+    return create_or_update
+
+
+def _refusal_of_role(role: str) -> Any:
+    try:
+        execution_role.require_trust(role, service_tasks.PRINCIPAL)
+    except execution_role.RoleNotAssumableError as error:
+        return error_response_json("AccessDeniedException", str(error), 400)
+    return None
+
+
+def _load(original: Any) -> Any:
+    def load_persisted_state(data: Any) -> None:
+        interrupted = express.take_interrupted((data or {}).get("executions"))
+        original(data)
+        express.run_again(interrupted)
+
+    return load_persisted_state
+
+
 def _test(original: Any) -> Any:
     def test_state(data: dict[str, Any]) -> Any:
         token = service_tasks.machine_role.set(data.get("roleArn", ""))
@@ -134,6 +184,11 @@ def install() -> None:
     replace(sfn, "_fail_execution", "execution, error, cause", _fail)
     replace(sfn, "_start_execution", "data", _start)
     replace(sfn, "_test_state", "data", _test)
+    replace(sfn, "_create_state_machine", "data", _creating)
+    replace(sfn, "_update_state_machine", "data", _creating)
+    replace(sfn, "_find_matching_retrier", "retriers, error, retry_counts", _retrier)
+    replace(sfn, "_error_matches", "error_equals, error", _matches)
+    replace(sfn, "load_persisted_state", "data", _load)
     for name, key in (
         ("_describe_execution", "executionArn"),
         ("_get_execution_history", "executionArn"),

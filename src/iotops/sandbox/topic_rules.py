@@ -226,9 +226,20 @@ def _store(original: Any) -> Any:
             problem = _problem_of_action(action)
             if problem:
                 raise iot.RuleSqlError(f"topic rule {name}: {problem}")
+            _require_trust(name, next(spec for spec in action.values() if spec))
         return original(name, payload, created_at=created_at)
 
     return put_topic_rule
+
+
+def _require_trust(rule_name: str, spec: dict[str, Any]) -> None:
+    if "roleArn" not in spec:
+        return
+    source = f"arn:aws:iot:{get_region()}:{get_account_id()}:rule/{rule_name}"
+    try:
+        execution_role.require_trust(spec["roleArn"], PRINCIPAL, source_arn=source)
+    except execution_role.RoleNotAssumableError as error:
+        raise iot.RuleRoleError(str(error)) from None
 
 
 def _problem_of_action(action: dict[str, Any]) -> str | None:

@@ -6,6 +6,7 @@ import json
 import re
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
@@ -111,9 +112,8 @@ def test_denied_calls_fail_with_the_services_own_exception(sandbox: Sandbox) -> 
 
 
 def test_role_must_trust_the_service(sandbox: Sandbox) -> None:
-    arn = role(sandbox, "lambda.amazonaws.com", {"*": "*"})
-    execution = run(sandbox, machine(sandbox, task("aws-sdk:iot:createThing", {"ThingName": "x"}), arn))
-    assert execution["error"] == "States.Permissions"
+    with pytest.raises(ClientError, match="not authorized to assume role"):
+        machine(sandbox, {"End": {"Type": "Succeed"}}, role(sandbox, "lambda.amazonaws.com", {"*": "*"}))
 
 
 def test_member_in_the_api_spelling_is_refused(sandbox: Sandbox) -> None:
@@ -214,6 +214,50 @@ def test_lambda_task_runs_the_function_and_reports_its_errors(sandbox: Sandbox) 
     assert failed["error"] == "Refused" and json.loads(failed["cause"])["errorMessage"] == "no"
     allow(sandbox, arn, {"lambda:GetFunction": "*"})
     assert run(sandbox, call, {})["error"] == "Lambda.AWSLambdaException"
+
+
+def test_no_wildcard_catches_a_mistake_of_the_definition(sandbox: Sandbox) -> None:
+    arn = role(sandbox, STATES, {"*": "*"})
+    states = task(
+        "aws-sdk:iot:createThing",
+        {"ThingName": "{% 7 %}"},
+        Catch=[{"ErrorEquals": ["States.ALL"], "Next": "Caught"}],
+        Retry=[{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 60}],
+    ) | {"Caught": {"Type": "Succeed"}}
+    assert run(sandbox, machine(sandbox, states, arn))["error"] == "States.Runtime"
+
+
+def test_retries_wait_no_longer_than_they_may(sandbox: Sandbox) -> None:
+    arn = role(sandbox, STATES, {"iot:DescribeThing": "*"})
+    retry = {
+        "ErrorEquals": ["Iot.ResourceNotFoundException"],
+        "IntervalSeconds": 1,
+        "BackoffRate": 30,
+        "MaxDelaySeconds": 2,
+        "MaxAttempts": 2,
+        "JitterStrategy": "FULL",
+    }
+    states = task("aws-sdk:iot:describeThing", {"ThingName": "nobody"}, Retry=[retry])
+    started = time.monotonic()
+    assert run(sandbox, machine(sandbox, states, arn))["status"] == "FAILED"
+    assert time.monotonic() - started < 4
+
+
+def test_express_execution_survives_a_kill(tmp_path: Path) -> None:
+    sandbox = Sandbox(tmp_path).start()
+    try:
+        arn, name = role(sandbox, STATES, {"iot:CreateThing": "*"}), unique("thing")
+        states = {"Wait": {"Type": "Wait", "Seconds": 2, "Next": "Task"}}
+        states |= task("aws-sdk:iot:createThing", {"ThingName": name})
+        waiting = machine(sandbox, states, arn, kind="EXPRESS")
+        sandbox.client("stepfunctions", REGION).start_execution(stateMachineArn=waiting)
+        sandbox.snapshot()
+        sandbox.kill()
+        sandbox.start()
+        iot = sandbox.client("iot", REGION)
+        assert eventually(lambda: [t["thingName"] for t in iot.list_things()["things"]] == [name])
+    finally:
+        sandbox.stop()
 
 
 def test_execution_that_lasts_too_long_times_out(sandbox: Sandbox) -> None:

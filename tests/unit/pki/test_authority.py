@@ -139,6 +139,14 @@ def test_a_damaged_file_is_one_clear_line(pki: Pki, file: str, message: str) -> 
         pki.ensure_issuing()
 
 
+def test_a_ledger_that_is_gone_is_not_begun_anew(pki: Pki) -> None:
+    (pki.issuing / "index.txt").unlink()
+    for ensure in (pki.ensure_issuing, pki.ensure_server):
+        with pytest.raises(PkiError, match=r"index\.txt is missing: restore it"):
+            ensure()
+    assert not (pki.issuing / "index.txt").exists()
+
+
 def test_a_key_of_another_certificate_is_refused(pki: Pki, tmp_path: Path) -> None:
     other = Pki(tmp_path / "other")
     other.ensure_root()

@@ -163,13 +163,13 @@ def test_a_lock_that_another_run_keeps_is_one_clear_line(pki: Pki, monkeypatch: 
 
 def test_a_killed_run_leaves_no_process_and_no_lock(pki: Pki) -> None:
     program = (
-        "import sys, time; sys.path[:0] = sys.argv[1].split(':')\n"
+        "import os, sys, time; sys.path[:0] = sys.argv[1].split(':')\n"
         "from ansible_collections.iotops.fleet.plugins.module_utils._pki import mint\n"
         "from tests.unit.pki.conftest import Pki; from pathlib import Path\n"
         "mint._BATCH['ec'] = 5\n"
         "make = mint.Minter.make\n"
         "def slowly(self, name, serial):\n"
-        "    time.sleep(0.02); print('made', flush=True); return make(self, name, serial)\n"
+        "    time.sleep(0.02); os.write(1, b'made\\n'); return make(self, name, serial)\n"
         "mint.Minter.make = slowly\n"
         "Pki(Path(sys.argv[2])).ensure_devices(*sys.argv[3:], processes=2)\n"
     )

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""register-device on the sandbox: who comes in, and who does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.integration.deployment import Deployment, eventually
+from tests.integration.sandbox.mqtt import Issued, issue
+
+HOME, AWAY = "eu-west-1", "us-west-2"
+BOTH = (HOME, AWAY)
+
+
+@pytest.fixture(autouse=True)
+def _calm(deployment: Deployment) -> Iterator[None]:
+    yield
+    deployment.sandbox.clear_faults()
+    deployment.sandbox.replication(delay=0.2)
+    for region in BOTH:
+        deployment.dead_letters(region)
+
+
+def works_everywhere(deployment: Deployment, device: Issued, thing: str) -> None:
+    for region in BOTH:
+        eventually(lambda region=region: deployment.settled(region, thing))
+        assert deployment.certificate(region, device) == "ACTIVE"
+        assert deployment.things_of(region, device) == [thing]
+        assert deployment.policies_of(region, device) == [f"{deployment.application}-device"]
+        deployment.connected(device, region).close()
+        assert deployment.dead_letters(region) == []
+
+
+@pytest.mark.parametrize(("first", "second"), [(HOME, AWAY), (AWAY, HOME)])
+def test_a_new_device_is_let_in_and_works_in_the_other_region_at_first_try(
+    deployment: Deployment, first: str, second: str
+) -> None:
+    device = deployment.issue(f"new-{first}")
+    assert not deployment.knock(device, first), "nobody knows it yet"
+    deployment.admit(device, first)
+    eventually(lambda: deployment.settled(second, f"new-{first}"))
+    works_everywhere(deployment, device, f"new-{first}")
+    row = deployment.row(second, f"new-{first}")
+    assert (row["HomeRegion"], row["UpdatedRegion"], row["Version"], row["State"]) == (first, first, 1, "ACTIVE")
+    assert row == deployment.row(first, f"new-{first}")
+    assert row["Certificates"][device.id]["Pem"] == device.pem
+    assert row["Certificates"][device.id]["Serial"] == format(device.certificate.serial_number, "x")
+    assert row["Certificates"][device.id]["IssuerFingerprint"] == deployment.ca.id
+
+
+def test_onboarding_takes_at_most_five_iot_calls_in_each_region(deployment: Deployment) -> None:
+    device = deployment.issue("counted")
+    began = deployment.sandbox.now()
+    deployment.admit(device, HOME)
+    eventually(lambda: deployment.settled(AWAY, "counted"))
+
+    def calls(region: str) -> list[str]:
+        journal = deployment.sandbox.journal(since=began, region=region, service="iot")
+        return [call["operation"] for call in journal if "assumed-role" in str(call["caller"])]
+
+    home = ["DescribeCertificate", "CreateThing", "AttachThingPrincipal", "AttachPolicy", "UpdateCertificate"]
+    assert sorted(calls(HOME)) == sorted(home)
+    assert sorted(calls(AWAY)) == sorted(["CreateThing", "RegisterCertificate", "AttachThingPrincipal", "AttachPolicy"])
+
+
+def test_a_device_may_appear_in_two_regions_at_once(deployment: Deployment) -> None:
+    device = deployment.issue("twice")
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda region: deployment.admit(device, region), BOTH))
+    eventually(lambda: deployment.row(HOME, "twice") == deployment.row(AWAY, "twice"))
+    works_everywhere(deployment, device, "twice")
+
+
+def test_a_certificate_that_a_region_registered_before_the_row_arrived_is_activated_there(
+    deployment: Deployment,
+) -> None:
+    deployment.sandbox.replication(delay=3)
+    device = deployment.issue("early")
+    deployment.admit(device, HOME)
+    assert not deployment.knock(device, AWAY)
+    assert deployment.certificate(AWAY, device) == "PENDING_ACTIVATION"
+    deployment.admit(device, AWAY)
+    eventually(lambda: deployment.row(HOME, "early") == deployment.row(AWAY, "early"))
+    works_everywhere(deployment, device, "early")
+
+
+def test_many_events_of_one_certificate_make_one_row(deployment: Deployment) -> None:
+    device = deployment.issue("impatient")
+    assert not deployment.knock(device, HOME)
+    event = {"certificateId": device.id, "certificateStatus": "PENDING_ACTIVATION"}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: deployment.start(HOME, "register-device", event), range(8)))
+    deployment.admit(device, HOME)
+    works_everywhere(deployment, device, "impatient")
+    assert deployment.row(HOME, "impatient")["Version"] == 1
+
+
+def test_a_renewed_certificate_of_a_known_device_becomes_its_current_one(deployment: Deployment) -> None:
+    old, new = deployment.issue("renewed"), deployment.issue("renewed")
+    deployment.admit(old, HOME)
+    works_everywhere(deployment, old, "renewed")
+    deployment.admit(new, AWAY)
+    eventually(lambda: deployment.row(HOME, "renewed")["CertificateId"] == new.id)
+    works_everywhere(deployment, new, "renewed")
+    works_everywhere(deployment, old, "renewed")
+    assert set(deployment.row(HOME, "renewed")["Certificates"]) == {old.id, new.id}
+
+
+def rejected(deployment: Deployment, region: str, device: Issued) -> str:
+    """Knock until the rejection is on record; its reason."""
+    assert not deployment.knock(device, region)
+    eventually(lambda: deployment.certificate(region, device) == "INACTIVE")
+    assert not deployment.knock(device, region)
+    assert deployment.things_of(region, device) == []
+    rejection = deployment.rejection(region, device)
+    assert rejection["Region"] == region
+    assert rejection["Pem"] == device.pem
+    return str(rejection["Reason"])
+
+
+def test_a_certificate_of_another_ca_of_the_account_is_never_activated(deployment: Deployment) -> None:
+    stranger = issue("Stranger CA", authority=True)
+    deployment.sandbox.client("iot", HOME).register_ca_certificate(
+        caCertificate=stranger.pem, certificateMode="SNI_ONLY", setAsActive=True, allowAutoRegistration=True
+    )
+    device = deployment.issue("foreign", stranger)
+    assert rejected(deployment, HOME, device) == "its issuer is not one of ours"
+    assert deployment.row(HOME, "foreign") == {}
+
+
+def test_a_certificate_without_a_thing_name_is_rejected(deployment: Deployment) -> None:
+    device = deployment.issue("no thing name")
+    assert rejected(deployment, AWAY, device) == "its common name is not a thing name"
+
+
+@pytest.mark.parametrize("key", ["id", "serial"])
+def test_a_revoked_certificate_stays_out(deployment: Deployment, key: str) -> None:
+    device = deployment.issue(f"revoked-{key}")
+    keys = {
+        "id": f"id:{device.id}",
+        "serial": f"serial:{deployment.ca.id}:{device.certificate.serial_number:x}",
+    }
+    deployment.sandbox.client("dynamodb", HOME).put_item(
+        TableName=f"{deployment.application}-revocations", Item={"Key": {"S": keys[key]}, "Reason": {"S": "test"}}
+    )
+    assert rejected(deployment, HOME, device) == "the certificate is revoked"
+    assert deployment.row(HOME, f"revoked-{key}") == {}
+
+
+@pytest.mark.parametrize("state", ["REVOKED", "DELETED"])
+def test_a_new_certificate_does_not_bring_a_revoked_or_deleted_device_back(deployment: Deployment, state: str) -> None:
+    thing = f"gone-{state}"
+    old, new = deployment.issue(thing), deployment.issue(thing)
+    deployment.admit(old, HOME)
+    deployment.write(HOME, thing, State=state)
+    for region in BOTH:
+        eventually(lambda region=region: deployment.certificate(region, old) == "REVOKED")
+    assert rejected(deployment, AWAY, new) == f"the device is {state}"
+    assert deployment.row(HOME, thing)["CertificateId"] == old.id
+
+
+def test_what_cannot_be_finished_is_a_dead_letter_and_the_next_attempt_finishes_it(deployment: Deployment) -> None:
+    device = deployment.issue("unlucky")
+    fault = deployment.sandbox.fault(
+        region=HOME, service="iot", operation="DescribeCertificate", effect="error", error="InvalidRequestException",
+        status=400,
+    )  # fmt: skip
+    assert not deployment.knock(device, HOME)
+    status = eventually(lambda: deployment.status(HOME, f"certificate/{device.id}").get("Error"))
+    assert status.startswith("Iot.InvalidRequestException")
+    letter = eventually(lambda: deployment.dead_letters(HOME))[0]
+    assert letter["Machine"] == f"{deployment.application}-register-device"
+    assert letter["Error"] == "Iot.InvalidRequestException"
+    assert letter["Input"]["certificateId"] == device.id
+    assert deployment.row(HOME, "unlucky") == {}
+    deployment.sandbox.clear_faults(fault)
+    deployment.admit(device, HOME)
+    works_everywhere(deployment, device, "unlucky")
+    assert "Error" not in deployment.status(HOME, f"certificate/{device.id}")
+
+
+def test_a_throttled_call_is_made_again(deployment: Deployment) -> None:
+    device = deployment.issue("throttled")
+    deployment.sandbox.fault(
+        region=HOME, service="iot", operation="DescribeCertificate", effect="throttle", times=1
+    )  # fmt: skip
+    deployment.admit(device, HOME)
+    works_everywhere(deployment, device, "throttled")

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each state machine and function calls, compared with what its role grants, both ways."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.asl.definitions import FILES, tasks, texts
+
+# machine: (template, role)
+MACHINES = {
+    "register-device": ("onboarding", "RegisterDeviceRole"),
+    "converge-device": ("replication", "ConvergeDeviceRole"),
+    "store-message": ("messages", "StoreMessageRole"),
+}
+SERVICES = {"sfn": "states"}
+TRANSACTIONS = {"transactGetItems": "GetItem"}
+# https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+LOG_DELIVERY = {
+    *(f"logs:{verb}LogDelivery" for verb in ("Create", "Get", "Update", "Delete")),
+    *("logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups"),
+}
+Grant = tuple[str, str]  # action, what it is allowed on
+
+
+class _Loader(yaml.SafeLoader):
+    """CloudFormation's short forms as plain values: ``!Sub text`` as the text, ``!Ref X`` as ``{Ref: X}``."""
+
+
+def _intrinsic(loader: _Loader, tag: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        text = loader.construct_scalar(node)
+        return text if tag == "Sub" else {tag: text}
+    if isinstance(node, yaml.SequenceNode):
+        return {tag: loader.construct_sequence(node, deep=True)}
+    assert isinstance(node, yaml.MappingNode)
+    return {tag: loader.construct_mapping(node, deep=True)}
+
+
+_Loader.add_multi_constructor("!", _intrinsic)
+
+
+def template(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.load((FILES / f"cloudformation/{name}.yaml").read_text(), _Loader)  # noqa: S506
+    return loaded
+
+
+def many(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def name_of(resource: Any) -> str:
+    """The last part of an ARN: a table, a queue, ``cert/*``; the logical id for a reference, "*" for anything."""
+    if isinstance(resource, dict):
+        if "Join" in resource:
+            separator, parts = resource["Join"]
+            return name_of(separator.join(parts))
+        return str(next(iter(resource.values()))).split(".")[0]
+    found = re.sub(r"^arn:[^:]*(\$\{[^}]+\})?[^:]*:.*:", "", resource.replace("AWS::", "")).replace(
+        "${Application}-", ""
+    )
+    return found.removeprefix("table/")
+
+
+def granted(machine: str) -> set[Grant]:
+    name, role = MACHINES[machine]
+    policies = template(name)["Resources"][role]["Properties"]["Policies"]
+    statements = [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
+    assert {statement["Effect"] for statement in statements} == {"Allow"}
+    return {
+        (action, name_of(resource))
+        for statement in statements
+        for action in many(statement["Action"])
+        for resource in many(statement["Resource"])
+        if action not in LOG_DELIVERY
+    }
+
+
+def substitutions(machine: str) -> dict[str, Any]:
+    resources = template(MACHINES[machine][0])["Resources"].values()
+    [found] = [
+        resource["Properties"]["DefinitionSubstitutions"]
+        for resource in resources
+        if resource["Type"] == "AWS::StepFunctions::StateMachine"
+    ]
+    return dict(found)
+
+
+def called(machine: str) -> set[Grant]:
+    values = {f"${{{key}}}": value for key, value in substitutions(machine).items()}
+    return {grant for task in tasks(machine).values() for grant in _calls(task, values)}
+
+
+def _calls(task: dict[str, Any], values: dict[str, Any]) -> set[Grant]:
+    *_, service, action = task["Resource"].split(":")
+    if task["Resource"].endswith(":lambda:invoke"):
+        return {("lambda:InvokeFunction", name_of(values[task["Arguments"]["FunctionName"]]))}
+    permission = TRANSACTIONS.get(action, action[:1].upper() + action[1:])
+    if service == "dynamodb":
+        index = task["Arguments"].get("IndexName")
+        tables = {key for text in texts(task["Arguments"]) for key in re.findall(r"\$\{\w+Table\}", text)}
+        assert tables, task
+        return {
+            (f"dynamodb:{permission}", name_of(values[table]) + (f"/index/{index}" if index else ""))
+            for table in tables
+        }
+    return {(f"{SERVICES.get(service, service)}:{permission}", _target(service, permission, task["Arguments"], values))}
+
+
+def _target(service: str, permission: str, arguments: Any, values: dict[str, Any]) -> str:
+    if service == "iot":
+        if permission.startswith("RegisterCertificate"):
+            return "*"
+        return "thing/*" if permission.endswith("Thing") else "cert/*"
+    [named] = [values[arguments[key]] for key in ("QueueUrl", "StateMachineArn") if key in arguments]
+    return name_of(named.replace("https://sqs.", "arn:").rsplit("/", 1)[-1])
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_machine_is_granted_what_it_calls_and_calls_what_it_is_granted(machine: str) -> None:
+    assert granted(machine) == called(machine)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_definition_is_given_the_substitutions_it_uses_and_no_other(machine: str) -> None:
+    text = (FILES / f"asl/{machine}.asl.yaml").read_text()
+    assert set(substitutions(machine)) == set(re.findall(r"\$\{(\w+)\}", text))
+
+
+def test_certificate_identity_calls_no_service_and_is_granted_its_log_only() -> None:
+    tree = ast.parse((FILES / "lambda/certificate_identity/handler.py").read_text())
+    imports = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names} | {
+        node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+    }
+    assert not {name.split(".")[0] for name in imports} & {"boto3", "botocore", "socket", "urllib", "http", "os"}
+    role = template("onboarding")["Resources"]["CertificateIdentityRole"]["Properties"]
+    [statement] = role["Policies"][0]["PolicyDocument"]["Statement"]
+    assert statement["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
+    assert statement["Resource"] == {"GetAtt": "CertificateIdentityLogs.Arn"}
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in MACHINES.values()}))
+def test_a_role_is_assumed_only_on_behalf_of_this_account(name: str) -> None:
+    roles = [r for r in template(name)["Resources"].values() if r["Type"] == "AWS::IAM::Role"]
+    assert roles
+    for role in roles:
+        [statement] = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        if statement["Principal"] != {"Service": "lambda.amazonaws.com"}:  # Lambda names no source
+            assert statement["Condition"]["StringEquals"]["aws:SourceAccount"] == {"Ref": "AWS::AccountId"}
+            assert "aws:SourceArn" in {key for each in statement["Condition"].values() for key in each}
+
+
+@pytest.mark.parametrize("path", sorted((FILES / "cloudformation").glob("*.yaml")), ids=lambda path: path.stem)
+def test_no_template_names_a_partition(path: Path) -> None:
+    assert "arn:aws:" not in path.read_text()

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+
+from iotops.sandbox.calls import Call
+from iotops.sandbox.errors import SandboxError
+from iotops.sandbox.faults import EFFECTS, Fault, Faults
+
+CALL = Call("eu-west-1", "iot", "CreateThing", "")
+
+
+def test_a_rule_without_selectors_strikes_every_call():
+    faults = Faults()
+    faults.add({"effect": "throttle"})
+    assert [fault.effect for fault in faults.strike(CALL)] == ["throttle"]
+
+
+@pytest.mark.parametrize(
+    ("selector", "strikes"),
+    [
+        ({"region": "eu-west-1"}, True),
+        ({"region": "us-west-2"}, False),
+        ({"service": "iot"}, True),
+        ({"service": "iot-data"}, False),
+        ({"operation": "*Thing"}, True),
+        ({"operation": "*thing"}, False),
+        ({"region": "eu-*", "service": "iot", "operation": "CreateThing"}, True),
+        ({"region": "eu-*", "service": "sqs", "operation": "CreateThing"}, False),
+    ],
+)
+def test_every_selector_must_match(selector, strikes):
+    assert Fault.parse({"effect": "refuse", **selector}).selects(CALL) is strikes
+
+
+def test_times_counts_down_and_then_the_rule_sleeps():
+    faults = Faults()
+    faults.add({"effect": "refuse", "times": 2})
+    assert [bool(faults.strike(CALL)) for _ in range(4)] == [True, True, False, False]
+    assert faults.listing()[0]["times"] == 0
+
+
+def test_delays_add_up_and_one_other_effect_ends_the_search():
+    faults = Faults()
+    for effect in ("delay", "delay", "refuse", "throttle"):
+        faults.add({"effect": effect, "delay": 0.1})
+    assert [fault.effect for fault in faults.strike(CALL)] == ["delay", "delay", "refuse"]
+
+
+def test_probability_decides_each_time():
+    faults = Faults(seed=1)
+    faults.add({"effect": "refuse", "probability": 0.3})
+    struck = sum(bool(faults.strike(CALL)) for _ in range(1000))
+    assert 240 < struck < 360
+
+
+def test_a_rule_of_the_same_id_takes_the_place_of_the_first():
+    faults = Faults()
+    faults.add({"id": "one", "effect": "refuse"})
+    faults.add({"id": "one", "effect": "throttle"})
+    assert [rule["effect"] for rule in faults.listing()] == ["throttle"]
+    faults.remove("one")
+    assert faults.listing() == []
+
+
+@pytest.mark.parametrize("effect", [effect for effect in EFFECTS if effect != "delay"])
+def test_every_effect_but_delay_needs_nothing_else(effect):
+    assert Fault.parse({"effect": effect}).effect == effect
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [{}, {"effect": "x"}, {"effect": "delay"}, {"effect": "error", "x": 1}, {"effect": "error", "probability": -1}],
+)
+def test_a_rule_that_makes_no_sense_is_refused(rule):
+    with pytest.raises(SandboxError, match="fault rule"):
+        Fault.parse(rule)
