@@ -14,7 +14,8 @@ description:
     and the fleet's domain as server name.
   - In the first region the device may be refused until it is registered; it is tried again with growing pauses, without
     any other help. In each other region it waits until C(device-status) shows the write of the device's row, and must
-    then be accepted at the first attempt.
+    then be accepted at the first attempt. A region that was added after the device became known has no status of it;
+    there it is tried again as in the first one.
   - In every region it subscribes to C(e/<thing>/#), publishes to C(i/<thing>/canary), and (O(impostor)) fails to act as
     another device.
   - At last every region's data table must hold every message with the region that it was sent in, and every region's

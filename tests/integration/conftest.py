@@ -3,13 +3,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from iotops.sandbox.client import Sandbox
-from tests.integration.deployment import Deployment
 from tests.integration.modules import INVENTORY_VARIABLE, Region, inventory_region
+
+if TYPE_CHECKING:
+    from tests.integration.deployment import Deployment
 
 REGIONS = ("eu-west-1", "us-west-2")
 
@@ -46,6 +48,9 @@ def sandbox_only(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(scope="session")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A fleet of two regions in a sandbox of its own."""
+    # Not above: pytest-ansible makes the collection importable only after this file was read.
+    from tests.integration.deployment import Deployment
+
     sandbox = Sandbox(tmp_path_factory.mktemp("deployment-sandbox")).start()
     yield Deployment(sandbox, tmp_path_factory.mktemp("deployment"), REGIONS)
     sandbox.stop()

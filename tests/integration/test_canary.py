@@ -81,8 +81,9 @@ def fleet(sandbox, tmp_path_factory):
 class Onboarding:
     """Plays both regions' state machines: registers what is pending, writes the row, converges every region."""
 
-    def __init__(self, fleet, name, issued, *, policy="device", converge=(HOME, FAR)):
+    def __init__(self, fleet, name, issued, *, policy="device", converge=(HOME, FAR), watch=(HOME, FAR)):
         self.fleet, self.name, self.issued, self.policy, self.converged_regions = fleet, name, issued, policy, converge
+        self._watched_regions = watch
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -96,7 +97,7 @@ class Onboarding:
 
     def _watch(self):
         while not self._stop.wait(0.1):
-            for region in (HOME, FAR):
+            for region in self._watched_regions:
                 listed = self.fleet.sandbox.client("iot", region).list_certificates()["certificates"]
                 if any(each["certificateId"] == self.issued.id for each in listed):
                     self.onboard()
@@ -178,6 +179,15 @@ def test_a_known_device_is_accepted_at_once_in_every_region(fleet, device):
     result = canary(fleet, device).run()
     assert result["known"]
     assert [region["attempts"] for region in result["regions"]] == [1, 1]
+
+
+def test_a_known_device_may_be_new_to_a_region(fleet, device):
+    Onboarding(fleet, *device, converge=(HOME,)).onboard()
+    with Onboarding(fleet, *device, watch=(FAR,)):
+        result = canary(fleet, device).run()
+    assert result["known"]
+    assert result["regions"][0]["attempts"] == 1
+    assert result["regions"][1]["attempts"] > 1
 
 
 def test_a_device_may_join_in_all_regions_at_the_same_moment(fleet, device):

@@ -61,7 +61,10 @@ class Canary:
         if self.simultaneous:
             visits = in_each(self._visit_patiently, self.places)
         else:
-            visits = [self._visit_patiently(first), *in_each(self._visit_once_converged, others)]
+            visits = [
+                self._visit_patiently(first),
+                *in_each(lambda place: self._visit_elsewhere(place, known=known), others),
+            ]
         in_each(lambda place: self._await_messages(place, visits), self.places)
         statuses = in_each(self._await_converged, self.places)
         row = self._row(first) or {}
@@ -75,7 +78,13 @@ class Canary:
     def _visit_patiently(self, place: Place) -> Visit:
         return self._visit(place, patience=self.timeout)
 
-    def _visit_once_converged(self, place: Place) -> Visit:
+    def _visit_elsewhere(self, place: Place, *, known: bool) -> Visit:
+        """Visit with one attempt once the region has converged.
+
+        A region that was added after a device became known hears of it when it connects: there patience is right.
+        """
+        if known and self._status(place) is None:
+            return self._visit_patiently(place)
         self._await_converged(place)
         return self._visit(place, patience=0)
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The iotops.fleet maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One device's visit to one region: connect, subscribe, publish, fail to be another device. Private to the collection."""
+"""One visit of one device: connect, subscribe, publish, fail to be another device. Private to the collection."""
 
 from __future__ import annotations
 

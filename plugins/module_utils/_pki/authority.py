@@ -138,7 +138,7 @@ def ledger_of(tree: AuthorityTree) -> Ledger:
     """Return the ledger of an authority that exists; raise PkiError when it is missing or damaged."""
     if not tree.ledger.exists():
         raise PkiError(
-            f"{tree.ledger} is missing: restore it from a copy; without it revoked certificates are valid again"
+            f"{tree.ledger} is missing: restore it from a copy, or make an empty one if this CA has issued nothing"
         )
     return Ledger(tree.ledger)
 

@@ -41,9 +41,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.keys import (
     public_bytes,
     read_key,
 )
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import (
-    serial_text,
-)
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import serial_text
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.names import distinguished_name
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import PROFILES, Algorithm, KeyType, lifetime_of
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.tree import (

@@ -59,7 +59,7 @@ def call_of(scope: dict[str, Any], headers: dict[str, str], body: bytes | None =
     if target.startswith("DynamoDBStreams"):
         service = "dynamodbstreams"
     service = _BOTO3_NAMES.get(service, service)
-    return Call(region, service, _operation(service, scope, target, body), key, "smithy-protocol" in headers)
+    return Call(region, service, _operation(service, scope, headers, body), key, "smithy-protocol" in headers)
 
 
 def needs_body(headers: dict[str, str]) -> bool:
@@ -67,16 +67,17 @@ def needs_body(headers: dict[str, str]) -> bool:
     return headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
 
 
-def _operation(service: str, scope: dict[str, Any], target: str, body: bytes | None) -> str:
-    if target:
+def _operation(service: str, scope: dict[str, Any], headers: dict[str, str], body: bytes | None) -> str:
+    if target := headers.get("x-amz-target", ""):
         return target.rsplit(".", 1)[-1]
     if cbor := _CBOR_PATH.match(scope["path"]):
         return cbor.group(1)
     if body and (action := _QUERY_ACTION.search(body)):
         return action.group(1).decode()
     names = set(parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
+    path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").partition("?")[0]
     for route in _routes(service):
-        if route.matches(scope["method"], scope["path"], names):
+        if route.matches(scope["method"], path, names, headers):
             return route.operation
     return ""
 
@@ -86,15 +87,17 @@ class _Route:
     method: str
     path: re.Pattern[str]
     query: frozenset[str]
+    headers: frozenset[str]
     operation: str
 
-    def matches(self, method: str, path: str, names: set[str]) -> bool:
-        return self.method == method and self.query <= names and self.path.fullmatch(path) is not None
+    def matches(self, method: str, path: str, names: set[str], headers: dict[str, str]) -> bool:
+        given = self.method == method and self.query <= names and self.headers <= headers.keys()
+        return given and self.path.fullmatch(path) is not None
 
 
 @functools.lru_cache(maxsize=64)
 def _routes(service: str) -> list[_Route]:
-    """The service's REST routes, the most specific first (more of a query string, fewer placeholders)."""
+    """The service's REST routes, the most specific first (more query string, more headers, fewer placeholders)."""
     try:
         model = botocore.session.get_session().get_service_model(service)
     except UnknownServiceError:
@@ -106,5 +109,17 @@ def _routes(service: str) -> list[_Route]:
         pattern = re.sub(r"\\\{\w+\\\+\\\}", ".+", re.escape(path).replace("/\\{Bucket\\}", "/[^/]+"))
         pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", pattern)
         required = frozenset(part.partition("=")[0] for part in query.split("&") if part)
-        routes.append(_Route(http.get("method", "POST"), re.compile(pattern + "/?"), required, name))
-    return sorted(routes, key=lambda r: (-len(r.query), r.path.pattern.count("["), r.path.pattern.count(".+")))
+        needed = _required_headers(model.operation_model(name).input_shape)
+        routes.append(_Route(http.get("method", "POST"), re.compile(pattern + "/?"), required, needed, name))
+    return sorted(routes, key=_specificity)
+
+
+def _specificity(route: _Route) -> tuple[int, ...]:
+    pattern = route.path.pattern
+    return -len(route.query), -len(route.headers), pattern.count("["), pattern.count(".+")
+
+
+def _required_headers(shape: Any) -> frozenset[str]:
+    """CopyObject differs from PutObject in nothing else."""
+    members = [shape.members[name].serialization for name in shape.required_members] if shape else []
+    return frozenset(member["name"].lower() for member in members if member.get("location") == "header")

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ministack.core.responses import get_account_id, get_region
 from ministack.services import acm, cloudwatch_logs, dynamodb, eventbridge, iot, pipes, route53, sqs
 from ministack.services import stepfunctions as sfn
 from ministack.services.cloudformation import provisioners
+
+from iotops.sandbox import machine_permissions, service_tasks
 
 __all__ = ["install"]
 
@@ -27,10 +28,6 @@ def _flag(value: Any) -> bool:
 # --- refusing what exists --------------------------------------------------------------------------------------------
 
 
-def _machine_arn(name: str) -> str:
-    return f"arn:aws:states:{get_region()}:{get_account_id()}:stateMachine:{name}"
-
-
 # type: (property that names the resource, whether one of that name exists)
 _EXISTS: dict[str, tuple[str, Callable[[str], bool]]] = {
     "AWS::DynamoDB::Table": ("TableName", lambda name: name in dynamodb._tables),
@@ -41,7 +38,7 @@ _EXISTS: dict[str, tuple[str, Callable[[str], bool]]] = {
     "AWS::SQS::Queue": ("QueueName", lambda name: name in sqs._queue_name_to_url),
     "AWS::StepFunctions::StateMachine": (
         "StateMachineName",
-        lambda name: _machine_arn(name) in sfn._state_machines,
+        lambda name: service_tasks.arn_of_machine(name) in sfn._state_machines,
     ),
 }
 
@@ -71,21 +68,26 @@ def _with_api_logging(props: Properties) -> Properties:
         for entry in given.get("Destinations") or []
     ]
     level = given.get("Level", "OFF")
-    if level != "OFF" and not destinations:
-        raise ValueError("Invalid Logging Configuration: Must specify exactly one Log Destination.")
-    if any(not entry["cloudWatchLogsLogGroup"]["logGroupArn"].endswith(":*") for entry in destinations):
-        raise ValueError("Invalid Logging Configuration: the log group's ARN must end with ':*'")
     logging = {"level": level, "includeExecutionData": _flag(given.get("IncludeExecutionData", False))}
     return {**props, "LoggingConfiguration": {**logging, **({"destinations": destinations} if destinations else {})}}
 
 
+def _checked_machine(props: Properties) -> Properties:
+    props = _with_api_logging(props)
+    arn = service_tasks.arn_of_machine(props.get("StateMachineName") or "unnamed")
+    refusal = machine_permissions.refusal(props.get("RoleArn"), arn, props.get("LoggingConfiguration") or {})
+    if refusal:
+        raise ValueError(f"{refusal[1]} (Service: Sfn, Status Code: 400)")
+    return props
+
+
 def _machine_create(create: Any) -> Any:
-    return lambda logical_id, props, stack_name: create(logical_id, _with_api_logging(props), stack_name)
+    return lambda logical_id, props, stack_name: create(logical_id, _checked_machine(props), stack_name)
 
 
 def _machine_update(update: Any) -> Any:
     def machine_update(physical_id: str, old: Properties, new: Properties, stack_name: str, *more: Any) -> Any:
-        return update(physical_id, _with_api_logging(old), _with_api_logging(new), stack_name, *more)
+        return update(physical_id, _with_api_logging(old), _checked_machine(new), stack_name, *more)
 
     return machine_update
 

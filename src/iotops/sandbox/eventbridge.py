@@ -107,7 +107,9 @@ def _require_queue(arn: str, target: dict[str, Any], rule: dict[str, Any]) -> No
     if not queue:
         raise PermissionError(f"NO_RESOURCE: queue {arn} does not exist")
     if target.get("RoleArn"):
-        execution_role.require_allowed(target["RoleArn"], PRINCIPAL, "sqs:SendMessage", arn)
+        execution_role.require_allowed(
+            target["RoleArn"], PRINCIPAL, "sqs:SendMessage", arn, source_arn=rule.get("Arn") or ""
+        )
     else:
         _require_policy(queue["attributes"].get("Policy"), "sqs:SendMessage", arn, rule)
 

@@ -22,10 +22,10 @@ from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import iam, sts
 
-__all__ = ["RoleNotAssumableError", "client", "many", "require_allowed", "require_trust"]
+__all__ = ["RoleNotAssumableError", "client", "many", "require_allowed", "require_trust", "session"]
 
 _SESSION_TOKEN = "sandbox"  # noqa: S105 - the sandbox's own sessions
-_session = botocore.session.Session()
+session = botocore.session.Session()  # its loader keeps the models of the services
 _creating = threading.Lock()
 
 
@@ -136,7 +136,7 @@ def _refuse_event_loop() -> None:
 @functools.lru_cache(maxsize=512)
 def _client(key: str, secret: str, service: str, region: str) -> Any:
     with _creating:  # creating clients from one session is not thread-safe; using them is
-        return _session.create_client(
+        return session.create_client(
             service,
             region_name=region,
             endpoint_url=f"http://127.0.0.1:{os.environ.get('GATEWAY_PORT', '4566')}",

@@ -30,9 +30,13 @@ def main(directory: Path, port: int) -> int:
     os.umask(0o077)
     try:
         lock = _lock(directory)
+    except BlockingIOError:
+        _say(f"a sandbox that does not answer holds {directory}: iotops sandbox down --dir {directory}")
+        return 2
+    try:
         gateway = bind("127.0.0.1", port)
     except OSError as error:
-        _say(f"cannot start in {directory} on port {port}: {error.strerror}")
+        _say(f"port {port} of 127.0.0.1 cannot be used: {error.strerror}")
         return 2
     _prepare(directory, gateway.getsockname()[1])
     try:

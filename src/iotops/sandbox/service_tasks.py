@@ -19,12 +19,13 @@ from typing import Any
 
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from ministack.core.responses import get_account_id, get_region
 from ministack.services import stepfunctions as sfn
 
 from iotops.sandbox import execution_role
 from iotops.sandbox.patching import replace
 
-__all__ = ["PRINCIPAL", "botocore_name", "install", "machine_arn", "machine_role", "members"]
+__all__ = ["PRINCIPAL", "arn_of_machine", "botocore_name", "install", "machine_arn", "machine_role", "members"]
 
 PRINCIPAL = "states.amazonaws.com"
 _LONGEST_DATA = 256 * 1024  # bytes of input or result
@@ -77,6 +78,11 @@ _OPTIMISED_ACTIONS = {
 def botocore_name(sdk_name: str) -> str:
     """What botocore calls the service of ``aws-sdk:<sdk_name>``."""
     return _BOTOCORE_NAMES.get(sdk_name, sdk_name)
+
+
+def arn_of_machine(name: str) -> str:
+    """The ARN of a state machine of this account and region."""
+    return f"arn:aws:states:{get_region()}:{get_account_id()}:stateMachine:{name}"
 
 
 def _client(service: str) -> Any:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import botocore.session
 import yaml
 from ministack.services import stepfunctions as sfn
 from ministack.services.cloudformation import provisioners
@@ -24,7 +23,6 @@ __all__ = ["install", "problem"]
 _TYPES = frozenset({"Choice", "Fail", "Map", "Parallel", "Pass", "Succeed", "Task", "Wait"})
 _ENDS = frozenset({"Choice", "Fail", "Succeed"})
 _SDK_RESOURCE = re.compile(r"arn:aws:states:::aws-sdk:(\w+):(\w+?)(?:\.waitForTaskToken)?$")
-_session = botocore.session.Session()
 
 
 def problem(text: Any) -> str | None:
@@ -84,7 +82,7 @@ def _problems_of_task(state: dict[str, Any], path: str) -> Iterator[str]:
         return
     service, action = found.groups()
     try:
-        model = _session.get_service_model(service_tasks.botocore_name(service))
+        model = execution_role.session.get_service_model(service_tasks.botocore_name(service))
         shape = model.operation_model(action[:1].upper() + action[1:]).input_shape
     except Exception:
         yield f"The resource provided {resource} is not recognized. The value is not a valid resource ARN at {path}"
@@ -112,7 +110,8 @@ def _from_template(original: Any) -> Any:
         found = sfn._validate_definition_jsonata(text)
         if found:
             raise ValueError(f"{found} (Service: Sfn, Status Code: 400)")
-        execution_role.require_trust(props.get("RoleArn"), service_tasks.PRINCIPAL)
+        arn = service_tasks.arn_of_machine(props.get("StateMachineName") or "unnamed")
+        execution_role.require_trust(props.get("RoleArn"), service_tasks.PRINCIPAL, source_arn=arn)
         return str(text)
 
     return sfn_definition

@@ -15,7 +15,7 @@ from typing import Any
 from ministack.core.responses import error_response_json, json_response
 from ministack.services import stepfunctions as sfn
 
-from iotops.sandbox import execution_role, express, service_tasks, state_machine_definitions
+from iotops.sandbox import express, machine_permissions, service_tasks, state_machine_definitions
 from iotops.sandbox.patching import replace
 
 __all__ = ["install"]
@@ -133,18 +133,14 @@ def _matches(original: Any) -> Any:
 
 def _creating(original: Any) -> Any:
     def create_or_update(data: dict[str, Any]) -> Any:
-        role = data.get("roleArn")
-        return (_refusal_of_role(role) if role else None) or original(data)
+        arn = data.get("stateMachineArn") or service_tasks.arn_of_machine(data.get("name") or "")
+        known = sfn._state_machines.get(arn) or {}
+        role = data.get("roleArn") or known.get("roleArn")
+        logging = data.get("loggingConfiguration") or known.get("loggingConfiguration") or {}
+        refusal = machine_permissions.refusal(role, arn, logging)
+        return error_response_json(*refusal, 400) if refusal else original(data)
 
     return create_or_update
-
-
-def _refusal_of_role(role: str) -> Any:
-    try:
-        execution_role.require_trust(role, service_tasks.PRINCIPAL)
-    except execution_role.RoleNotAssumableError as error:
-        return error_response_json("AccessDeniedException", str(error), 400)
-    return None
 
 
 def _load(original: Any) -> Any:

@@ -190,7 +190,7 @@ def _dispatch(original: Any) -> Any:
 def _require_publish(spec: dict[str, Any]) -> None:
     spec["topic"] = spec["topic"].removeprefix("$") if spec["topic"].startswith("$$") else spec["topic"]
     resource = f"arn:aws:iot:{get_region()}:{get_account_id()}:topic/{spec['topic']}"
-    execution_role.require_allowed(spec.get("roleArn"), PRINCIPAL, "iot:Publish", resource)
+    execution_role.require_allowed(spec.get("roleArn"), PRINCIPAL, "iot:Publish", resource, source_arn=_rule_arn())
 
 
 def _run(original: Any) -> Any:

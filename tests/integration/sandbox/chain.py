@@ -12,7 +12,7 @@ from typing import Any
 from iotops.sandbox.client import Sandbox
 
 REGION, OTHER = "eu-west-1", "us-west-2"
-NOTHING: dict[str, list[str]] = {}
+LOG_DELIVERY = {"logs:*Log*": "*", "logs:PutResourcePolicy": "*", "logs:DescribeResourcePolicies": "*"}
 
 
 def unique(prefix: str) -> str:

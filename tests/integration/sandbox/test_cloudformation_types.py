@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from iotops.sandbox.client import Sandbox
-from tests.integration.sandbox.chain import REGION, eventually, queue, role, unique
+from tests.integration.sandbox.chain import LOG_DELIVERY, REGION, eventually, queue, role, unique
 from tests.integration.sandbox.mqtt import issue
 
 Resources = dict[str, dict[str, Any]]
@@ -207,7 +207,7 @@ def test_state_machine_keeps_its_logging_and_takes_yaml(sandbox: Sandbox, stack:
             "AWS::StepFunctions::StateMachine",
             StateMachineName=name,
             StateMachineType="EXPRESS",
-            RoleArn=role(sandbox, "states.amazonaws.com", {}),
+            RoleArn=role(sandbox, "states.amazonaws.com", LOG_DELIVERY),
             DefinitionS3Location={"Bucket": bucket, "Key": "m.yaml"},
             DefinitionSubstitutions={"Word": "hello"},
             LoggingConfiguration={

@@ -28,7 +28,9 @@ READ = ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIter
 
 
 def reader(sandbox: Sandbox, stream: str, allowed: dict[str, Any]) -> str:
-    return role(sandbox, PIPES, {**dict.fromkeys(READ, stream), **allowed})
+    pipes = f"arn:aws:pipes:{REGION}:{sandbox.account_id}:pipe/pipe*"
+    condition = {"ArnLike": {"aws:SourceArn": pipes}, "StringEquals": {"aws:SourceAccount": sandbox.account_id}}
+    return role(sandbox, PIPES, {**dict.fromkeys(READ, stream), **allowed}, condition)
 
 
 def pipe(

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from iotops.sandbox.client import Sandbox
 from tests.integration.sandbox.chain import (
+    LOG_DELIVERY,
     REGION,
     allow,
     eventually,
@@ -153,6 +154,35 @@ def test_calls_are_in_the_journal_as_the_role(sandbox: Sandbox) -> None:
     assert f":assumed-role/{arn.rsplit('/', 1)[-1]}/states" in call["caller"]
 
 
+def test_role_may_be_bound_to_the_machine(sandbox: Sandbox) -> None:
+    condition = {"ArnLike": {"aws:SourceArn": f"arn:aws:states:{REGION}:{sandbox.account_id}:stateMachine:machine-*"}}
+    arn = role(sandbox, STATES, {"iot:CreateThing": "*"}, condition)
+    output(run(sandbox, machine(sandbox, task("aws-sdk:iot:createThing", {"ThingName": unique("thing")}), arn)))
+
+
+def test_logging_needs_the_group_and_the_permission(sandbox: Sandbox) -> None:
+    group = unique("/aws/vendedlogs/states/test")
+    group_arn = f"arn:aws:logs:{REGION}:{sandbox.account_id}:log-group:{group}:*"
+    logging = {"level": "ERROR", "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": group_arn}}]}
+    states = {"End": {"Type": "Succeed"}}
+    with pytest.raises(ClientError, match="does not exist"):
+        machine(sandbox, states, role(sandbox, STATES, LOG_DELIVERY), loggingConfiguration=logging)
+    sandbox.client("logs", REGION).create_log_group(logGroupName=group)
+    with pytest.raises(ClientError, match="logs:CreateLogDelivery"):
+        machine(sandbox, states, role(sandbox, STATES, {}), loggingConfiguration=logging)
+
+
+def test_queue_is_found_by_the_url_it_has_on_aws(sandbox: Sandbox) -> None:
+    url, target = queue(sandbox)
+    name = target.rsplit(":", 1)[-1]
+    arn = role(sandbox, STATES, {"sqs:SendMessage": target})
+    there = f"https://sqs.{REGION}.amazonaws.com/{sandbox.account_id}/{name}"
+    output(
+        run(sandbox, machine(sandbox, task("aws-sdk:sqs:sendMessage", {"QueueUrl": there, "MessageBody": "1"}), arn))
+    )
+    assert received(sandbox, url) == [1]
+
+
 def test_jsonpath_machine(sandbox: Sandbox) -> None:
     arn, name = role(sandbox, STATES, {"iot:CreateThing": "*"}), unique("thing")
     state = {
@@ -290,7 +320,7 @@ def test_express_execution_is_seen_in_the_log_group_only(sandbox: Sandbox) -> No
     arn = machine(
         sandbox,
         {"End": {"Type": "Succeed"}},
-        role(sandbox, STATES, {}),
+        role(sandbox, STATES, LOG_DELIVERY),
         kind="EXPRESS",
         loggingConfiguration=configuration,
     )

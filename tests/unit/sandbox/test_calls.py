@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import contextlib
+from urllib.parse import unquote, urlsplit
+
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
 from botocore.session import get_session
 
 from iotops.sandbox.calls import Call, call_of, needs_body
@@ -20,6 +22,8 @@ CASES = [
     ("dynamodb", "UpdateItem", {"TableName": "abc", "Key": {}}),
     ("sqs", "SendMessage", {"QueueUrl": "http://x/1", "MessageBody": "b"}),
     ("s3", "PutObject", {"Bucket": "abc", "Key": "d/e"}),
+    ("s3", "CopyObject", {"Bucket": "abc", "Key": "d", "CopySource": "abc/e"}),
+    ("s3", "GetObject", {"Bucket": "abc", "Key": "d/e"}),
     ("s3", "ListObjectsV2", {"Bucket": "abc"}),
     ("s3", "PutBucketPolicy", {"Bucket": "abc", "Policy": "{}"}),
     ("s3", "CreateBucket", {"Bucket": "abc"}),
@@ -37,28 +41,34 @@ CASES = [
 ]
 
 
+SESSION = get_session()
+
+
 def signed(service, operation, parameters):
     """The request boto3 would send, as ASGI scope, headers and body."""
-    client = get_session().create_client(
+    client = SESSION.create_client(
         service,
         "eu-west-1",
         aws_access_key_id="AKIDEXAMPLE",
         aws_secret_access_key="x",
         endpoint_url="http://localhost",
+        config=Config(parameter_validation=False, s3={"addressing_style": "path"}),
     )
-    model = client.meta.service_model.operation_model(operation)
-    request = client._serializer.serialize_to_request(parameters, model)
-    url = "http://localhost" + request["url_path"]
-    sent = AWSRequest(request["method"], url, request["headers"], request["body"], request["query_string"])
-    name = client.meta.service_model.signing_name
-    SigV4Auth(Credentials("AKIDEXAMPLE", "x"), name, "eu-west-1").add_auth(sent)
-    path, _, query = request["url_path"].partition("?")
-    more = "&".join(f"{key}={value}" for key, value in request["query_string"].items())
-    scope = {"method": request["method"], "path": path, "query_string": "&".join(filter(None, (query, more))).encode()}
-    headers = {key.lower(): value for key, value in sent.headers.items()}
-    body = request["body"]
-    if isinstance(body, dict):
-        body = "&".join(f"{key}={value}" for key, value in body.items())
+    sent = []
+
+    def capture(request, **_kwargs):
+        sent.append(request)
+        return AWSResponse(request.url, 200, {}, None)
+
+    client.meta.events.register("before-send", capture)
+    with contextlib.suppress(Exception):  # there is no answer to read
+        client._make_api_call(operation, parameters)
+    url, body = urlsplit(sent[0].url), sent[0].body
+    scope = {"method": sent[0].method, "path": unquote(url.path), "raw_path": url.path.encode()}
+    scope["query_string"] = url.query.encode()
+    headers = {
+        key.lower(): value.decode() if isinstance(value, bytes) else value for key, value in sent[0].headers.items()
+    }
     return scope, headers, body.encode() if isinstance(body, str) else body
 
 

@@ -70,7 +70,7 @@ def test_every_effect_but_delay_needs_nothing_else(effect):
 
 @pytest.mark.parametrize(
     "rule",
-    [{}, {"effect": "x"}, {"effect": "delay"}, {"effect": "error", "x": 1}, {"effect": "error", "probability": -1}],
+    [{}, {"effect": "x"}, {"effect": "delay"}, {"effect": "error", "x": 1}, {"effect": "error", "probability": 2}],
 )
 def test_a_rule_that_makes_no_sense_is_refused(rule):
     with pytest.raises(SandboxError, match="fault rule"):

@@ -61,9 +61,7 @@ def test_an_appended_journal_of_an_earlier_run_goes_on(tmp_path):
     assert [line["number"] for line in journal.read(tmp_path)] == [0, 1]
 
 
-@pytest.mark.parametrize(
-    "text", ["1767225600", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00", "2026-01-01T01:00:00+01:00"]
-)
+@pytest.mark.parametrize("text", ["1767225600", "2026-01-01T00:00:00Z", "2026-01-01", "2026-01-01T01:00:00+01:00"])
 def test_a_moment_is_written_in_many_ways(text):
     assert journal.moment(text) == START
 
