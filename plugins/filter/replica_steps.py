@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -22,7 +22,7 @@ description:
   - So the answer has one template for a stack that has no replicas yet or that lacks none, and otherwise one for each
     region to add. Replicas are never removed.
   - The template lists the home region's replica, as C(Region) C(Ref) C(AWS::Region); the others are made like it.
-positional: present, wanted, home
+positional: present, wanted, home, tags
 options:
   _input:
     description: The template as YAML without short forms of intrinsic functions, or as JSON.
@@ -42,6 +42,10 @@ options:
     description: The region of the stack.
     type: str
     required: true
+  tags:
+    description: Tags of each replica; CloudFormation hands a stack's tags on to the home region's only.
+    type: dict
+    default: {}
 author: The iotops.fleet maintainers (@iotops)
 """
 
@@ -63,13 +67,15 @@ _value:
 TABLE = "AWS::DynamoDB::GlobalTable"
 
 
-def _with_replicas(template: str, regions: Sequence[str], home: str) -> dict[str, Any]:
+def _with_replicas(template: str, regions: Sequence[str], home: str, tags: Mapping[str, Any]) -> dict[str, Any]:
     """The template with a replica in the home region and in each of ``regions``."""
     try:
         content = yaml.safe_load(template)
         tables = [item["Properties"] for item in content["Resources"].values() if item["Type"] == TABLE]
         for table in tables:
             like = next(item for item in table["Replicas"] if item["Region"] == {"Ref": "AWS::Region"})
+            if tags:
+                like["Tags"] = [{"Key": key, "Value": str(value)} for key, value in sorted(tags.items())]
             others = sorted(set(regions) - {home})
             table["Replicas"] = [like, *({**copy.deepcopy(like), "Region": region} for region in others)]
     except (yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
@@ -79,7 +85,9 @@ def _with_replicas(template: str, regions: Sequence[str], home: str) -> dict[str
     return dict(content)
 
 
-def replica_steps(template: str, present: Sequence[str], wanted: Sequence[str], home: str) -> list[dict[str, Any]]:
+def replica_steps(
+    template: str, present: Sequence[str], wanted: Sequence[str], home: str, tags: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """Templates that add what is missing, one replica at a time where AWS asks for it.
 
     Raises:
@@ -87,10 +95,10 @@ def replica_steps(template: str, present: Sequence[str], wanted: Sequence[str], 
 
     """
     if not present:
-        return [_with_replicas(template, wanted, home)]
+        return [_with_replicas(template, wanted, home, tags or {})]
     missing = sorted(set(wanted) - set(present))
     steps = [[*present, *missing[: count + 1]] for count in range(len(missing))]
-    return [_with_replicas(template, regions, home) for regions in steps or [list(present)]]
+    return [_with_replicas(template, regions, home, tags or {}) for regions in steps or [list(present)]]
 
 
 class FilterModule:

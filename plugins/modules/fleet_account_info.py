@@ -63,6 +63,11 @@ zone_name:
 
 from typing import TYPE_CHECKING, Any
 
+try:
+    from botocore.exceptions import EndpointConnectionError, NoCredentialsError
+except ImportError:  # AnsibleAWSModule tells the user
+    EndpointConnectionError = NoCredentialsError = Exception
+
 from ansible_collections.amazon.aws.plugins.module_utils.exceptions import AnsibleAWSError
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
@@ -72,11 +77,30 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-@api_call("find out whose credentials these are: set a profile, a role or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+@api_call("find out whose credentials these are")
 def get_caller(client: Any) -> dict[str, str]:
     """STS GetCallerIdentity."""
     caller: dict[str, str] = client.get_caller_identity()
     return caller
+
+
+def prove_credentials(client: Any) -> dict[str, str]:
+    """The caller.
+
+    Raises:
+        FleetError: nobody answers, or there are no credentials.
+
+    """
+    try:
+        return get_caller(client)
+    except AnsibleAWSError as error:
+        if isinstance(error.exception, EndpointConnectionError):
+            raise FleetError(f"{error.exception} Is the sandbox running (make sandbox-up), or the network?") from error
+        if isinstance(error.exception, NoCredentialsError):
+            raise FleetError(
+                "There are no credentials: export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or set fleet_aws_profile"
+            ) from error
+        raise
 
 
 @api_call("read the hosted zone")
@@ -93,7 +117,7 @@ def read(module: AnsibleAWSModule) -> dict[str, Any]:
         FleetError: the zone cannot hold the domain.
 
     """
-    caller = get_caller(module.client("sts"))
+    caller = prove_credentials(module.client("sts"))
     domain, zone_id = module.params["domain"], module.params["hosted_zone_id"]
     name = _zone(module.client("route53"), zone_id, caller["Account"])["Name"].rstrip(".")
     if not domain.endswith(f".{name}"):

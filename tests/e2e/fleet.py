@@ -36,6 +36,17 @@ class Run:
         assert self.code == 0, self.output[-6000:]
         return self
 
+    @property
+    def changes(self) -> list[str]:
+        """The tasks that changed something, with their hosts."""
+        task, found = "", []
+        for line in self.output.splitlines():
+            if line.startswith("TASK ["):
+                task = line[6:].split("]")[0]
+            elif line.startswith("changed: "):
+                found.append(f"{task} {line[9:]}")
+        return found
+
 
 def recap(output: str) -> dict[str, dict[str, int]]:
     """Counts per host from the recap of ``ansible-playbook``."""

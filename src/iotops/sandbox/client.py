@@ -12,7 +12,7 @@ from iotops.sandbox import clients, endpoints, journal, process
 
 
 class Sandbox:
-    """One sandbox in its directory; start it, use it, break it."""
+    """One sandbox in its directory; start it, use it, break it. It ends with the process that started it."""
 
     def __init__(self, directory: Path, port: int = 0) -> None:
         self.directory, self._port = directory.resolve(), port
@@ -48,7 +48,7 @@ class Sandbox:
         """Start, or attach to the one that runs; a restart comes up at the same addresses."""
         known = endpoints.read(self.directory)
         port = self._port or (int(known["gateway"].rsplit(":", 1)[-1]) if known else 0)
-        self._endpoints = process.start(self.directory, port)
+        self._endpoints = process.start(self.directory, port, tied=True)
         return self
 
     def stop(self) -> None:

@@ -29,7 +29,7 @@ _DELIVERY = (
 
 
 def refusal(role_arn: str | None, arn: str, logging: dict[str, Any]) -> tuple[str, str] | None:
-    """AWS's error code and message for a machine's role and logging configuration (as in the API); None: both will do."""
+    """AWS's error code and message for a role and a logging configuration (as in the API); None when both will do."""
     try:
         execution_role.require_trust(role_arn, PRINCIPAL, source_arn=arn)
     except execution_role.RoleNotAssumableError as error:

@@ -33,14 +33,12 @@ class Acceptor(iot._MtlsAcceptor):
 
     def __init__(self, region: str) -> None:
         self.region = region
-        self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Start the TLS upgrade, unless the region is cut off."""
         if self.region in _cut:
             transport.abort()
             return
-        self.transport = transport
         _transports.setdefault(self.region, set()).add(transport)
         persistence.touch()
         super().connection_made(transport)

@@ -37,8 +37,10 @@ def running(directory: Path) -> dict[str, Any] | None:
     return None
 
 
-def start(directory: Path, port: int) -> dict[str, Any]:
+def start(directory: Path, port: int, *, tied: bool = False) -> dict[str, Any]:
     """Start the server and wait until it answers; its endpoints. A sandbox that runs already is left alone.
+
+    A ``tied`` one ends with this process, however this process ends.
 
     Raises:
         SandboxError: the base is not installed, the port is taken, or the server says why it cannot start.
@@ -53,7 +55,7 @@ def start(directory: Path, port: int) -> dict[str, Any]:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SandboxError(f"cannot use {directory}: {error.strerror}; choose another with --dir") from None
-    return _wait_for_start(directory, _spawn(directory, port))
+    return _wait_for_start(directory, _spawn(directory, port, tied))
 
 
 def stop(directory: Path) -> bool:
@@ -116,9 +118,10 @@ def _require_free(port: int) -> None:
         ) from None
 
 
-def _spawn(directory: Path, port: int) -> subprocess.Popen[bytes]:
+def _spawn(directory: Path, port: int, tied: bool) -> subprocess.Popen[bytes]:
     """The server in a session of its own, without our environment (Lambda functions would inherit it)."""
     environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    parent = [str(os.getpid())] if tied else []
     environment |= {
         "HOME": str(directory),
         "PYTHONUNBUFFERED": "1",
@@ -126,7 +129,7 @@ def _spawn(directory: Path, port: int) -> subprocess.Popen[bytes]:
     }
     with os.fdopen(os.open(directory / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "iotops.sandbox.server", str(directory), str(port)],
+            [sys.executable, "-m", "iotops.sandbox.server", str(directory), str(port), *parent],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The server process: ``python -m iotops.sandbox.server DIRECTORY PORT``, started by ``iotops sandbox up``.
+"""The server process: ``python -m iotops.sandbox.server DIRECTORY PORT [PARENT]``, started by ``iotops sandbox up``.
 
 It writes ``endpoints.json`` when everything answers; its exit code is 2, with one line on stderr, when it cannot start.
 """
@@ -25,8 +25,8 @@ from iotops.sandbox.patching import BaseChangedError
 DOMAIN = "example.com"  # the public hosted zone that the account owns from the start
 
 
-def main(directory: Path, port: int) -> int:
-    """Serve until SIGTERM."""
+def main(directory: Path, port: int, parent: int | None = None) -> int:
+    """Serve until SIGTERM, or until the process ``parent`` that started it is gone."""
     os.umask(0o077)
     try:
         lock = _lock(directory)
@@ -47,7 +47,7 @@ def main(directory: Path, port: int) -> int:
         _say(error)
         return 2
     with contextlib.closing(lock):
-        asyncio.run(_serve(directory, gateway))
+        asyncio.run(_serve(directory, gateway, parent))
         os._exit(0)  # the state is saved; the base's threads sleep for seconds before they would notice
 
 
@@ -87,7 +87,7 @@ def _prepare(directory: Path, port: int) -> None:
     )
 
 
-async def _serve(directory: Path, gateway: socket.socket) -> None:
+async def _serve(directory: Path, gateway: socket.socket, parent: int | None) -> None:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from ministack import app as base
@@ -111,10 +111,22 @@ async def _serve(directory: Path, gateway: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    tasks = [loop.create_task(_start(directory, gateway, admin)), loop.create_task(persistence.keep_saving())]
+    tasks = [
+        loop.create_task(_start(directory, gateway, admin)),
+        loop.create_task(persistence.keep_saving()),
+        loop.create_task(_end_with(parent, stop)),
+    ]
     await serve(app, config, shutdown_trigger=stop.wait)
     for task in tasks:
         task.cancel()
+
+
+async def _end_with(parent: int | None, stop: asyncio.Event) -> None:
+    while parent is not None:
+        await asyncio.sleep(1)
+        if os.getppid() != parent:
+            stop.set()
+            return
 
 
 class _Lifespan:
@@ -179,4 +191,4 @@ def _raise_file_limit() -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(Path(sys.argv[1]), int(sys.argv[2])))
+    raise SystemExit(main(Path(sys.argv[1]), *map(int, sys.argv[2:])))

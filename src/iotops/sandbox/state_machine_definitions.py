@@ -110,8 +110,6 @@ def _from_template(original: Any) -> Any:
         found = sfn._validate_definition_jsonata(text)
         if found:
             raise ValueError(f"{found} (Service: Sfn, Status Code: 400)")
-        arn = service_tasks.arn_of_machine(props.get("StateMachineName") or "unnamed")
-        execution_role.require_trust(props.get("RoleArn"), service_tasks.PRINCIPAL, source_arn=arn)
         return str(text)
 
     return sfn_definition

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,22 @@ def test_every_region_of_aws_iot_listens_on_loopback_only(sandbox):
     addresses = [at["mqtt"] for at in sandbox.regions.values()]
     assert len(set(addresses)) == len(addresses)
     assert all(address.startswith("127.") for address in addresses)
+    assert {address.split(".")[0] for address in listening(sandbox.pid)} == {"127"}
+
+
+def listening(pid):
+    """The addresses on which the process accepts TCP connections, by the kernel's account."""
+    if not Path("/proc/net/tcp").exists():
+        pytest.skip("no /proc here")
+    sockets = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
+                packed = bytes.fromhex(fields[1].split(":")[0])[::-1]
+                found.append(".".join(map(str, packed)))
+    return found
 
 
 def test_an_unknown_certificate_of_a_registered_ca_is_registered_pending_in_that_region_only(fleet):

@@ -50,6 +50,12 @@ def test_replicas_are_made_like_the_home_regions() -> None:
     assert {**home, "Region": None} == {**other, "Region": None}
 
 
+def test_each_replica_has_the_tags() -> None:
+    [step] = replica_steps(TEMPLATE, [], [HOME, "us-west-2"], HOME, {"b": 2, "a": "1"})
+    tags = [replica["Tags"] for replica in step["Resources"]["Data"]["Properties"]["Replicas"]]
+    assert tags == [[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]] * 2
+
+
 @pytest.mark.parametrize("text", ["", "a: [", "Resources: {A: {Type: 'AWS::DynamoDB::GlobalTable'}}"])
 def test_what_is_no_such_template_is_refused(text: str) -> None:
     with pytest.raises(AnsibleFilterError, match="not a template of global tables"):

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Calls are authorised on the resource and with the transport that AWS would see; made-up names are regional."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from iotops.sandbox.client import Sandbox
+from tests.integration.sandbox.mqtt import issue
+
+REGION, OTHER = "eu-west-1", "us-west-2"
+
+
+def role_client(sandbox: Sandbox, name: str, service: str, *statements: dict[str, Any]) -> Any:
+    """A client of a new role that may do what the statements say."""
+    iam = sandbox.client("iam", REGION)
+    trust = {"Effect": "Allow", "Principal": {"AWS": sandbox.account_id}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(
+        RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )["Role"]["Arn"]
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **each} for each in statements]}
+    iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=json.dumps(document))
+    keys = sandbox.client("sts", REGION).assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+    return sandbox.client(
+        service,
+        REGION,
+        access_key=keys["AccessKeyId"],
+        secret_key=keys["SecretAccessKey"],
+        session_token=keys["SessionToken"],
+    )
+
+
+def test_attachments_are_authorised_on_the_certificate(sandbox: Sandbox) -> None:
+    root = sandbox.client("iot", REGION)
+    root.create_thing(thingName="iam-thing")
+    allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"}]}
+    root.create_policy(policyName="iam-policy", policyDocument=json.dumps(allow))
+    mine, other = (
+        root.register_certificate_without_ca(certificatePem=issue(name).pem, status="ACTIVE")["certificateArn"]
+        for name in ("mine", "other")
+    )
+    actions = ["iot:AttachThingPrincipal", "iot:AttachPolicy", "iot:DetachThingPrincipal", "iot:DetachPolicy"]
+    limited = role_client(sandbox, "attacher", "iot", {"Action": actions, "Resource": mine})
+    limited.attach_thing_principal(thingName="iam-thing", principal=mine)
+    limited.attach_policy(policyName="iam-policy", target=mine)
+    with pytest.raises(ClientError, match="AttachThingPrincipal"):
+        limited.attach_thing_principal(thingName="iam-thing", principal=other)
+    with pytest.raises(ClientError, match="AttachPolicy"):
+        limited.attach_policy(policyName="iam-policy", target=other)
+    limited.detach_policy(policyName="iam-policy", target=mine)
+    limited.detach_thing_principal(thingName="iam-thing", principal=mine)
+
+
+def test_streams_are_authorised_by_their_arn(sandbox: Sandbox) -> None:
+    dynamodb = sandbox.client("dynamodb", REGION)
+    streams = []
+    for name in ("iam-read", "iam-hidden"):
+        table = dynamodb.create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "K", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "K", "KeyType": "HASH"}],
+            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+        )
+        streams.append(table["TableDescription"]["LatestStreamArn"])
+    statement = {"Action": "dynamodb:DescribeStream", "Resource": streams[0]}
+    limited = role_client(sandbox, "reader", "dynamodbstreams", statement)
+    assert limited.describe_stream(StreamArn=streams[0])["StreamDescription"]["StreamArn"] == streams[0]
+    with pytest.raises(ClientError, match="DescribeStream"):
+        limited.describe_stream(StreamArn=streams[1])
+
+
+def test_the_gateway_counts_as_tls(sandbox: Sandbox) -> None:
+    sqs = sandbox.client("sqs", REGION)
+    arn = f"arn:aws:sqs:{REGION}:{sandbox.account_id}:only-tls"
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "sqs:*", "Resource": arn}
+    deny["Condition"] = {"Bool": {"aws:SecureTransport": "false"}}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [deny]})
+    url = sqs.create_queue(QueueName="only-tls", Attributes={"Policy": policy})["QueueUrl"]
+    assert sqs.send_message(QueueUrl=url, MessageBody="x")["MessageId"]
+
+
+def test_stacks_of_one_name_in_two_regions_have_roles_of_their_own(sandbox: Sandbox) -> None:
+    trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = {
+        "Type": "AWS::IAM::Role",
+        "Properties": {"AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [trust]}},
+    }
+    names = set()
+    for region in (REGION, OTHER):
+        cloudformation = sandbox.client("cloudformation", region)
+        cloudformation.create_stack(
+            StackName="same-name",
+            TemplateBody=json.dumps({"Resources": {"Role": role}}),
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName="same-name", WaiterConfig={"Delay": 1, "MaxAttempts": 20}
+        )
+        [resource] = cloudformation.describe_stack_resources(StackName="same-name")["StackResources"]
+        names.add(resource["PhysicalResourceId"])
+    assert len(names) == 2
