@@ -45,6 +45,9 @@ class Acceptor(iot._MtlsAcceptor):
 
     async def _upgrade(self, transport: asyncio.Transport) -> None:
         listener_region.set(self.region)  # of this task alone: everything the connection does happens in it
+        # Before 3.11.4 a pause from within connection_made is undone right after it, and the ClientHello would be lost.
+        transport.resume_reading()
+        transport.pause_reading()
         try:
             await super()._upgrade(transport)
         finally:
