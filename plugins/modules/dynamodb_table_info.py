@@ -17,9 +17,11 @@ attributes:
     support: full
     description: Reads only. Nothing is waited for in check mode.
   diff_mode:
-    support: none
+    support: N/A
+    description: Changes nothing, so there is nothing to show.
   idempotent:
     support: full
+    description: Changes nothing.
 options:
   names:
     description: Names of the tables.

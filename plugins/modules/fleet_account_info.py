@@ -17,9 +17,11 @@ attributes:
     support: full
     description: Reads only.
   diff_mode:
-    support: none
+    support: N/A
+    description: Changes nothing, so there is nothing to show.
   idempotent:
     support: full
+    description: Changes nothing.
 options:
   hosted_zone_id:
     description: Id of the public hosted zone of the fleet.

@@ -20,6 +20,7 @@ attributes:
     description: Builds nothing; V(sha256) is null when the package would have to be built.
   diff_mode:
     support: none
+    description: The package is binary; its digest is in the result.
   idempotent:
     support: full
     description: A package whose input has not changed is not built again.
