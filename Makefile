@@ -24,7 +24,8 @@ sandbox-up: .venv/site ## Start the sandbox (several AWS regions on loopback)
 sandbox-down: ## Stop the sandbox; its state stays
 	@test ! -x $(BIN)/iotops || iotops sandbox down
 
-test: check molecule integration e2e ## Everything that CI runs
+test: check ## Everything that CI runs
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target molecule integration e2e
 
 check: lint types unit ## Lint, types and unit tests
 
@@ -51,13 +52,13 @@ molecule: .venv/test ## Every role on a shared sandbox
 	molecule test --all
 
 integration: .venv/test ## Modules and state machines on the sandbox
-	pytest -q -n 2 --dist loadgroup tests/integration
+	pytest -q -n 2 -m 'not long' tests/integration
 
 e2e: .venv/test ## The commands of the README, as a new user runs them
-	pytest -q tests/e2e -m "not long"
+	pytest -q -m 'not long' tests/e2e
 
 test-long: .venv/test ## What needs more time than a CI run has
-	pytest -q tests/integration tests/e2e -m long
+	pytest -q -m long tests/integration tests/e2e
 
 bench: .venv/test .venv-awscli/ok ## site.yml against the same work by shell, openssl and the AWS CLI
 	python benchmarks/site.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -173,7 +174,8 @@ class Deployment(Fleet):
         self._wait(region, stack, "UPDATE_COMPLETE", "CREATE_COMPLETE")
 
     def _device(self, issued: Issued, region: str, name: str) -> Device:
-        files = issued.files(self.directory, chain=self.ca.pem)
+        own = Path(tempfile.mkdtemp(dir=self.directory))  # one device may knock at two regions at the same moment
+        files = issued.files(own, chain=self.ca.pem)
         name = name or _name(issued)
         return Device(self.sandbox.regions[region]["mqtt"], self.trust, files, name, "iot.example.com")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from iotops.sandbox.client import Sandbox
 from tests.e2e.fleet import Fleet
 from tests.e2e.listing import resources
@@ -17,6 +19,7 @@ def of_region(listing: dict[str, list[str]], region: str) -> dict[str, list[str]
     return {name: entries for name, entries in listing.items() if name.startswith(region)}
 
 
+@pytest.mark.long
 def test_a_region_alone_is_removed_and_can_be_built_again(tmp_path: Path) -> None:
     sandbox = Sandbox(tmp_path / "sandbox").start()
     try:

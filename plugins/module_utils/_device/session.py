@@ -96,7 +96,10 @@ class Session:
         try:
             self._client.connect(self._endpoint.host, self._endpoint.port, keepalive=KEEP_ALIVE_SECONDS)
         except ssl.SSLCertVerificationError as error:
-            raise Untrusted(f"{self._endpoint.server_name}: {error.verify_message}") from error
+            raise Untrusted(
+                f"{self._endpoint.server_name}: {error.verify_message} (a new domain configuration may take AWS up to"
+                " 60 minutes to serve: try again later)"
+            ) from error
         except (ssl.SSLError, ConnectionResetError, BrokenPipeError) as error:
             raise Dropped(f"during the TLS handshake: {error}") from error
         except OSError as error:

@@ -12,7 +12,7 @@ from tests.unit.iam.test_machine_roles import many, template
     ("stack", "later", "earlier"),
     [
         pytest.param("replication", "Pipe", "ConvergeDeviceRule", id="an event finds its rule"),
-        pytest.param("onboarding", "DeviceType", "DevicePolicy", id="a detached policy has five minutes before it goes"),
+        pytest.param("onboarding", "DeviceType", "DevicePolicy", id="a detached policy has five minutes to go"),
         pytest.param("endpoint", "Record", "DomainConfiguration", id="the name leads to what serves it"),
     ],
 )
