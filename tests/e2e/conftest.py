@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from iotops.sandbox.client import Sandbox
 from tests.e2e.fleet import Fleet
+from tests.e2e.listing import resources
 
 
 @pytest.fixture
@@ -20,10 +22,18 @@ def empty_fleet(tmp_path: Path) -> Iterator[Fleet]:
 
 
 @pytest.fixture(scope="session")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def as_built() -> dict[str, Any]:
+    """How an uninterrupted ``site.yml`` ended: ``calls`` it made, ``resources`` it left."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory, as_built: dict[str, Any]) -> Iterator[Fleet]:
     """A fleet of two regions as ``site.yml`` builds it; shared, so leave it as it was."""
     sandbox = Sandbox(tmp_path_factory.mktemp("fleet") / "sandbox").start()
     built = Fleet(sandbox)
     built.run("site.yml").ok()
+    as_built["calls"] = len(sandbox.journal())
+    as_built["resources"] = resources(sandbox, ["eu-west-1", "us-west-2"])
     yield built
     sandbox.stop()

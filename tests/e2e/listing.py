@@ -29,7 +29,7 @@ REGIONAL: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("iot", "list_thing_types", "thingTypes", ("thingTypeName",)),
     ("iot", "list_things", "things", ("thingName", "thingTypeName")),
     ("iot", "list_topic_rules", "rules", ("ruleName", "topicPattern")),
-    ("lambda", "list_functions", "Functions", ("FunctionName", "CodeSha256")),
+    ("lambda", "list_functions", "Functions", ("FunctionName", "Runtime", "Handler", "Architectures")),
     ("logs", "describe_log_groups", "logGroups", ("logGroupName",)),
     ("pipes", "list_pipes", "Pipes", ("Name", "CurrentState")),
     ("sqs", "list_queues", "QueueUrls", ()),

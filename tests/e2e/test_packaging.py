@@ -33,16 +33,33 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     run("ansible-galaxy", "collection", "build", "--output-path", elsewhere, cwd=ROOT)
     tarball = next(elsewhere.glob("iotops-fleet-*.tar.gz"))
-    run("ansible-galaxy", "collection", "install", "--offline", "-p", elsewhere / "collections", tarball, cwd=elsewhere)
+    where = str(elsewhere / "collections")
+    run(
+        "ansible-galaxy",
+        "collection",
+        "install",
+        "--offline",
+        "-p",
+        where,
+        tarball,
+        cwd=elsewhere,
+        ANSIBLE_COLLECTIONS_PATH=where,
+    )
     return elsewhere
 
 
-def test_the_playbook_runs_by_its_collection_name(installed: Path, empty_fleet: Fleet) -> None:
+def test_the_playbook_runs_by_its_collection_name_and_finds_what_the_checkout_built(
+    installed: Path, fleet: Fleet
+) -> None:
     output = run(
-        "ansible-playbook", "-i", empty_fleet.inventory, "iotops.fleet.site", cwd=installed,
-        ANSIBLE_COLLECTIONS_PATH=str(installed / "collections"), IOTOPS_SANDBOX_DIR=str(empty_fleet.sandbox.directory),
+        "ansible-playbook", "-i", fleet.inventory, "iotops.fleet.site", cwd=installed,
+        ANSIBLE_COLLECTIONS_PATH=str(installed / "collections"), IOTOPS_SANDBOX_DIR=str(fleet.sandbox.directory),
     )  # fmt: skip
-    assert {host: counts["failed"] for host, counts in recap(output).items()} == {"eu-west-1": 0, "us-west-2": 0}
+    counts = recap(output)
+    assert {host: (count["changed"], count["failed"]) for host, count in counts.items()} == {
+        "eu-west-1": (0, 0),
+        "us-west-2": (0, 0),
+    }
 
 
 @pytest.mark.parametrize(("kind", "name"), [("module", "iot_ca_certificate"), ("role", "pki")])
