@@ -12,6 +12,8 @@ CHANCE = [
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<uuid>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<digest>"),
     (re.compile(r"\d{4}-\d{2}-\d{2}T[\d:.]+(Z|\+00:00)?"), "<time>"),
+    (re.compile(r"-\d\d-\d\d\.\d{3}\b"), "-<stream>"),
+    (re.compile(r"http://[\w.:]+/"), "<gateway>/"),
     (re.compile(r"-[A-Za-z0-9]{12,13}\b(?=$|[\"'/:])"), "-<suffix>"),
 ]
 

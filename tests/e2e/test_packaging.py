@@ -89,7 +89,6 @@ def test_the_wheel_brings_the_command(tmp_path: Path) -> None:
         "pip",
         "wheel",
         "--no-deps",
-        "--no-build-isolation",
         "--wheel-dir",
         tmp_path,
         ROOT,
