@@ -34,15 +34,16 @@ HOME_LATENCY, FAR_LATENCY = 0.030, 0.090  # seconds a call
 
 
 @contextmanager
-def account(directory: Path, regions: list[str]) -> Iterator[tuple[Sandbox, Path]]:
-    """A fresh sandbox with latency, and an inventory of ``regions``."""
+def account(directory: Path, regions: list[str], scale: float) -> Iterator[tuple[Sandbox, Path]]:
+    """A fresh sandbox with ``scale`` times the latency, and an inventory of ``regions``."""
     sandbox = Sandbox(directory / "sandbox").start()
     inventory = directory / "inventory"
     shutil.copytree(ROOT / "inventories" / "sandbox", inventory)
     (inventory / "hosts.yml").write_text(yaml.safe_dump({"regions": {"hosts": dict.fromkeys(regions)}}))
     try:
-        for region in regions:
-            sandbox.fault(region=region, effect="delay", delay=HOME_LATENCY if region == HOME else FAR_LATENCY)
+        for region in regions if scale else ():
+            latency = HOME_LATENCY if region == HOME else FAR_LATENCY
+            sandbox.fault(region=region, effect="delay", delay=latency * scale)
         yield sandbox, inventory
     finally:
         sandbox.stop()
@@ -70,16 +71,16 @@ def timed(command: list[str], sandbox: Sandbox, **environment: str) -> float:
     return time.perf_counter() - started
 
 
-def by_ansible(regions: list[str]) -> tuple[float, float]:
+def by_ansible(regions: list[str], scale: float) -> tuple[float, float]:
     """Seconds of the first and of the second ``site.yml``."""
-    with tempfile.TemporaryDirectory() as directory, account(Path(directory), regions) as (sandbox, inventory):
+    with tempfile.TemporaryDirectory() as directory, account(Path(directory), regions, scale) as (sandbox, inventory):
         command = ["ansible-playbook", "-i", str(inventory), "site.yml"]
         return timed(command, sandbox), timed(command, sandbox)
 
 
-def by_hand(regions: list[str]) -> float:
+def by_hand(regions: list[str], scale: float) -> float:
     """Seconds of the shell's first run."""
-    with tempfile.TemporaryDirectory() as directory, account(Path(directory), regions) as (sandbox, _inventory):
+    with tempfile.TemporaryDirectory() as directory, account(Path(directory), regions, scale) as (sandbox, _inventory):
         return timed(
             ["bash", str(ROOT / "benchmarks/by_hand.sh"), str(Path(directory) / "work"), *regions],
             sandbox,
@@ -93,40 +94,36 @@ def by_hand(regions: list[str]) -> float:
 
 
 def main() -> None:
-    """Run the comparison and print a table and one JSON line."""
+    """Run the comparison and print a line for each run and one JSON line."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument(
-        "--quick", action="store_true", help="one repetition, 2 and 4 regions, no shell run (under a minute)"
-    )
+    options.add_argument("--quick", action="store_true", help="one region, no latency, once (under a minute)")
     options.add_argument("--repeat", type=int, default=3, help="interleaved repetitions (default 3)")
     chosen = options.parse_args()
-    sizes = [2, 4] if chosen.quick else [2, 4, 8]
+    sizes = [1] if chosen.quick else [2, 4, 8]
+    scale = 0.0 if chosen.quick else 1.0
     first: dict[int, list[float]] = {size: [] for size in sizes}
     second: dict[int, list[float]] = {size: [] for size in sizes}
     shell: list[float] = []
-    for repetition in range(1 if chosen.quick else chosen.repeat):
-        if not chosen.quick:
-            shell.append(by_hand(REGIONS[:2]))
-            print(f"{repetition + 1}: shell, 2 regions: {shell[-1]:.1f} s", flush=True)
+    for repetition in range(1, 2 if chosen.quick else chosen.repeat + 1):
+        shell.append(by_hand(REGIONS[: sizes[0]], scale))
+        print(f"{repetition}: shell, {sizes[0]} regions: {shell[-1]:.1f} s", flush=True)
         for size in sizes:
-            times = by_ansible(REGIONS[:size])
+            times = by_ansible(REGIONS[:size], scale)
             first[size].append(times[0])
             second[size].append(times[1])
             print(
-                f"{repetition + 1}: site.yml, {size} regions: first {times[0]:.1f} s, second {times[1]:.1f} s",
-                flush=True,
+                f"{repetition}: site.yml, {size} regions: first {times[0]:.1f} s, second {times[1]:.1f} s", flush=True
             )
 
     least, most = sizes[0], sizes[-1]
-    share = (median(first[most]) - median(first[least])) / (most - least) / median(first[least])
-    result: dict[str, object] = {
-        "regions": sizes,
+    added = (median(first[most]) - median(first[least])) / median(first[least])
+    result = {
         "first_seconds": {size: round(median(first[size]), 1) for size in sizes},
         "second_seconds": {size: round(median(second[size]), 1) for size in sizes},
-        "shell_seconds": round(median(shell), 1) if shell else None,
-        "first_vs_shell": round(median(first[2]) / median(shell), 2) if shell else None,
-        "second_vs_shell": round(median(second[2]) / median(shell), 2) if shell else None,
-        "added_region_share": round(share, 3),
+        "shell_seconds": round(median(shell), 1),
+        "first_vs_shell": round(median(first[least]) / median(shell), 2),
+        "second_vs_shell": round(median(second[least]) / median(shell), 2),
+        "added_region_share": round(added / (most - least), 3) if most > least else None,
     }
     print(json.dumps(result))
 
