@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import tempfile
@@ -44,11 +45,15 @@ class Deployment(Fleet):
     application: str = "test-fleet"
     machine_type: str = "EXPRESS"
     store: str = "TABLE"
+    # Names of modules in tests.integration.features, whose deploy(deployment, region) adds a stack.
+    features: tuple[str, ...] = ()
+    # What a state machine's definition is turned into before it is uploaded: tests scale waits here.
+    definitions: Callable[[dict[str, Any]], dict[str, Any]] = dict
     keys: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._stack(self.regions[0], "global", body=self._global_template())
+        self.stack(self.regions[0], "global", body=self._global_template())
         for region in self.regions:
             self._deploy(region)
 
@@ -197,40 +202,51 @@ class Deployment(Fleet):
 
     def _deploy(self, region: str) -> None:
         self.serve(region)
-        self._stack(region, "foundation")
+        self.stack(region, "foundation")
         bucket = f"{self.application}-{self.sandbox.account_id}-{region}-artifacts"
         s3 = self.sandbox.client("s3", region)
         for name in ("register-device", "converge-device", "store-message"):
-            definition = yaml.safe_load((FILES / f"asl/{name}.asl.yaml").read_text())
+            definition = self.definitions(yaml.safe_load((FILES / f"asl/{name}.asl.yaml").read_text()))
             s3.put_object(Bucket=bucket, Key=name, Body=json.dumps(definition).encode())
-        s3.put_object(Bucket=bucket, Key="certificate-identity", Body=self._package())
-        stream = self.sandbox.client("dynamodb", region).describe_table(
-            TableName=f"{self.application}-device-inventory"
-        )["Table"]["LatestStreamArn"]
-        self._stack(
+        self.upload(region, "certificate-identity", "certificate_identity", {"ca-bundle.pem": self.ca.pem})
+        self.stack(
             region,
             "replication",
             ConvergeDeviceDefinition="converge-device",
-            StreamArn=stream,
+            StreamArn=self.stream(region, "device-inventory"),
             StateMachineType=self.machine_type,
         )
-        self._stack(
+        self.stack(
             region,
             "onboarding",
             RegisterDeviceDefinition="register-device",
             CertificateIdentityPackage="certificate-identity",
             StateMachineType=self.machine_type,
         )
-        self._stack(region, "messages", StoreMessageDefinition="store-message", Store=self.store)
+        self.stack(region, "messages", StoreMessageDefinition="store-message", Store=self.store)
+        for feature in self.features:
+            importlib.import_module(f"tests.integration.features.{feature}").deploy(self, region)
 
-    def _package(self) -> bytes:
+    def upload(self, region: str, key: str, function: str, files: dict[str, str] | None = None) -> str:
+        """Put the package of ``files/lambda/<function>``, with further files, into the artifact bucket; the key."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as package:
-            package.writestr("handler.py", (FILES / "lambda/certificate_identity/handler.py").read_text())
-            package.writestr("ca-bundle.pem", self.ca.pem)
-        return buffer.getvalue()
+            for path in sorted((FILES / "lambda" / function).glob("*.py")):
+                package.writestr(path.name, path.read_text())
+            for name, content in (files or {}).items():
+                package.writestr(name, content)
+        self.sandbox.client("s3", region).put_object(
+            Bucket=f"{self.application}-{self.sandbox.account_id}-{region}-artifacts", Key=key, Body=buffer.getvalue()
+        )
+        return key
 
-    def _stack(self, region: str, name: str, body: str = "", **parameters: str) -> None:
+    def stream(self, region: str, table: str) -> str:
+        """ARN of the stream of the region's replica of ``<application>-<table>``."""
+        described = self.sandbox.client("dynamodb", region).describe_table(TableName=f"{self.application}-{table}")
+        return str(described["Table"]["LatestStreamArn"])
+
+    def stack(self, region: str, name: str, body: str = "", **parameters: str) -> None:
+        """Create the stack ``<application>-<name>`` and wait for it."""
         cloudformation = self.sandbox.client("cloudformation", region)
         stack = f"{self.application}-{name}"
         cloudformation.create_stack(

@@ -1,0 +1,216 @@
+# Copyright: (c) 2026, The iotops.fleet maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a device's row means, and how a row follows from another one (attributes: docs/architecture.md).
+
+Plain values in, plain values out. Of the standard library only: this file is packed into the Lambda functions too.
+Private to the collection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+Row = dict[str, Any]
+Clock = Mapping[str, int]
+
+# Of two that were written at once the later one in these lists holds.
+STATES = ("ACTIVE", "SUSPENDED", "DELETED", "REVOKED")
+STATUSES = ("ACTIVE", "INACTIVE", "REVOKED")
+# Attributes of a thing that convergence writes and no row holds.
+OWN_ATTRIBUTES = frozenset({"certificateId", "fleetDigest"})
+# What goes together with the current certificate.
+CURRENT = ("CertificateId", "CertificateArn", "CaCertificateId", "NotAfter")
+MAX_CERTIFICATES = 20
+AWS_ISSUER = "aws"  # IssuerFingerprint of a certificate that AWS IoT signed
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339, UTC, seconds: ``2026-01-31T12:00:00Z``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(text: str) -> datetime:
+    """The time of an RFC 3339 text, with or without fractions of a second.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    return datetime.fromisoformat(text)
+
+
+def digest(attributes: Mapping[str, str], thing_type: str) -> str:
+    """SHA-256 of what convergence wrote into a thing (``attributes`` with ``certificateId``, without ``fleetDigest``).
+
+    The state machine converge-device computes the same: lines ``name=value`` in the order of the names, then
+    ``type=<thing type>``, joined by line feeds.
+    """
+    lines = [f"{name}={attributes[name]}" for name in sorted(attributes) if name != "fleetDigest"]
+    return hashlib.sha256("\n".join([*lines, f"type={thing_type}"]).encode()).hexdigest()
+
+
+def descends(row: Row, ancestor: Row) -> bool:
+    """Whether ``row`` was written by somebody who knew ``ancestor``, directly or through others."""
+    clock: Clock = row.get("Clock") or {}
+    return all(clock.get(region, 0) >= count for region, count in (ancestor.get("Clock") or {}).items())
+
+
+def merge(winner: Row, loser: Row) -> Row:
+    """The winner of two rows that were written at once, with what must not be lost of the loser.
+
+    That is: certificates, the more severe State and Status, retirements, and the newer current certificate.
+    """
+    certificates = {
+        key: _merge_certificates(winner["Certificates"].get(key), loser["Certificates"].get(key))
+        for key in {**loser["Certificates"], **winner["Certificates"]}
+    }
+    newer = max((winner, loser), key=_current_since)
+    return {
+        **winner,
+        **{name: newer[name] for name in CURRENT if name in newer},
+        "Certificates": certificates,
+        "State": _more_severe(STATES, winner["State"], loser["State"]),
+        "Clock": _latest(winner.get("Clock") or {}, loser.get("Clock") or {}),
+    }
+
+
+def _merge_certificates(winner: Row | None, loser: Row | None) -> Row:
+    if winner is None or loser is None:
+        return dict(winner or loser or {})
+    return {**loser, **winner, "Status": _more_severe(STATUSES, winner["Status"], loser["Status"])}
+
+
+def _more_severe(order: tuple[str, ...], one: str, other: str) -> str:
+    return max(one, other, key=order.index)
+
+
+def _current_since(row: Row) -> str:
+    current = row["Certificates"].get(row.get("CertificateId"), {})
+    return str(current.get("RegisteredAt", ""))
+
+
+def _latest(one: Clock, other: Clock) -> dict[str, int]:
+    return {region: max(one.get(region, 0), other.get(region, 0)) for region in sorted({**one, **other})}
+
+
+def following(row: Row, changes: Mapping[str, Any], *, replica: str, writer: str, now: datetime) -> Row:
+    """The row that follows ``row``: ``changes`` (None removes an attribute), written through ``replica``.
+
+    ``writer`` is a region, or ``controller``. The write has to be conditional on ``row``'s WriteId, or on there being
+    no row when ``row`` is empty (``{}``).
+    """
+    clock = dict(row.get("Clock") or {})
+    clock[replica] = clock.get(replica, 0) + 1
+    merged = {**row, **changes}
+    return {
+        **{name: value for name, value in merged.items() if value is not None},
+        "Version": int(row.get("Version", 0)) + 1,
+        "WriteId": str(uuid.uuid4()),
+        "UpdatedRegion": writer,
+        "UpdatedAt": timestamp(now),
+        "Clock": clock,
+    }
+
+
+def revocation_keys(row: Row) -> list[str]:
+    """Every key of the table ``revocations`` that would revoke the device or one of its certificates."""
+    keys = [f"thing:{row['ThingName']}"]
+    for certificate_id, certificate in row["Certificates"].items():
+        keys.append(f"id:{certificate_id}")
+        if certificate.get("Serial"):
+            keys.append(f"serial:{certificate['IssuerFingerprint']}:{certificate['Serial']}")
+    return keys
+
+
+def effective_status(row: Row, certificate_id: str, revoked: Iterable[str], now: datetime) -> str:
+    """What the certificate is to be in every region at this moment: ACTIVE, INACTIVE or REVOKED.
+
+    ``revoked``: the keys of the table ``revocations`` that exist.
+    """
+    certificate, state = row["Certificates"][certificate_id], row["State"]
+    keys = {f"thing:{row['ThingName']}", f"id:{certificate_id}"}
+    if certificate.get("Serial"):
+        keys.add(f"serial:{certificate['IssuerFingerprint']}:{certificate['Serial']}")
+    if (
+        state in ("REVOKED", "DELETED")
+        or certificate["Status"] == "REVOKED"
+        or keys & set(revoked)
+        or _is_past(certificate.get("RevokeAt"), now)
+    ):
+        return "REVOKED"
+    retired = _is_past(certificate.get("RetireAt"), now) or _is_past(certificate["NotAfter"], now)
+    return "ACTIVE" if state == "ACTIVE" and certificate["Status"] == "ACTIVE" and not retired else "INACTIVE"
+
+
+def due_at(row: Row, now: datetime) -> datetime | None:
+    """The next time at which the clock alone changes what the row means; None when it never will."""
+    times = [
+        moment(certificate[name])
+        for certificate in row["Certificates"].values()
+        for name in ("RetireAt", "RevokeAt")
+        if name in certificate
+    ]
+    return min((time for time in times if time > now), default=None)
+
+
+def last_not_after(row: Row) -> datetime | None:
+    """When the last of the row's certificates expires; None when it has none."""
+    times = [moment(certificate["NotAfter"]) for certificate in row["Certificates"].values()]
+    return max(times, default=None)
+
+
+def _is_past(text: str | None, now: datetime) -> bool:
+    return text is not None and moment(text) <= now
+
+
+def until_written(
+    read: Callable[[], Row], write: Callable[[Row, Row], bool], decide: Callable[[Row], Row | None]
+) -> Row:
+    """Read, decide, write, and again while another writer was faster; the row as it is now.
+
+    ``decide`` returns the row to write, or None when the one that is there is right. ``write(new, old)`` makes the
+    conditional write and returns False when the condition failed.
+
+    Raises:
+        RowKeepsChangingError: five writes lost.
+
+    """
+    for _attempt in range(5):
+        row = read()
+        wanted = decide(row)
+        if wanted is None:
+            return row
+        if write(wanted, row):
+            return wanted
+    raise RowKeepsChangingError("five conditional writes of the row lost against other writers: try again")
+
+
+class RowKeepsChangingError(Exception):
+    """Other writers were faster five times."""
+
+
+__all__ = [
+    "AWS_ISSUER",
+    "MAX_CERTIFICATES",
+    "OWN_ATTRIBUTES",
+    "STATES",
+    "STATUSES",
+    "Row",
+    "RowKeepsChangingError",
+    "descends",
+    "digest",
+    "due_at",
+    "effective_status",
+    "following",
+    "last_not_after",
+    "merge",
+    "moment",
+    "revocation_keys",
+    "timestamp",
+    "until_written",
+]
