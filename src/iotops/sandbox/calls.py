@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 import botocore.session
 from botocore.exceptions import UnknownServiceError
@@ -17,6 +18,9 @@ _BOTO3_NAMES = {"states": "stepfunctions", "iotdata": "iot-data", "monitoring": 
 _CREDENTIAL = re.compile(r"Credential=([^/,]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
 _QUERY_ACTION = re.compile(rb"(?:^|&)Action=(\w+)")
 _CBOR_PATH = re.compile(r"/service/[^/]+/operation/(\w+)$")
+# What a request names: not values of items, which are objects, nor JSON in a text, whose quotes are escaped.
+_NAMED = re.compile(rb'"(?:TableName|stateMachineArn|QueueUrl|EventBusName)"\s*:\s*"([^"]+)"')
+_FUNCTION = re.compile(r"/functions/([^/]+)/invocations$")
 _READING = re.compile(r"(Get|List|Describe|Head|Query$|Scan|BatchGet|Search|Lookup|Detect|Validate|Test|Filter)")
 
 
@@ -63,8 +67,21 @@ def call_of(scope: dict[str, Any], headers: dict[str, str], body: bytes | None =
 
 
 def needs_body(headers: dict[str, str]) -> bool:
-    """Whether the operation's name is in the body (query protocol)."""
-    return headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    """Whether the body says which operation it is (query protocol) or of which resource (JSON protocols)."""
+    return "x-amz-target" in headers or headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+
+
+def resources_of(call: Call, path: str, body: bytes | None) -> list[str]:
+    """The tables, queues, state machines, event buses or functions that a request names, by their short names.
+
+    One for each item of a transaction or a batch.
+    """
+    if function := _FUNCTION.search(path):
+        return [unquote(function.group(1)).rsplit(":", 1)[-1]]
+    if body and call.operation in ("BatchGetItem", "BatchWriteItem"):
+        wanted = json.loads(body).get("RequestItems", {})
+        return [table for table, of in wanted.items() for _item in (of["Keys"] if isinstance(of, dict) else of)]
+    return [re.split("[:/]", name.decode())[-1] for name in _NAMED.findall(body or b"")]
 
 
 def _operation(service: str, scope: dict[str, Any], headers: dict[str, str], body: bytes | None) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from hypercorn.asyncio.tcp_server import TCPServer
 
 from iotops.sandbox import persistence
-from iotops.sandbox.calls import Call, call_of, needs_body
+from iotops.sandbox.calls import Call, call_of, needs_body, resources_of
 from iotops.sandbox.error_bodies import error_answer, throttling
 from iotops.sandbox.faults import Fault, Faults
 from iotops.sandbox.journal import Journal
@@ -56,7 +56,8 @@ class Gateway:
             body, receive = await _read(receive)
         call = call_of(dict(scope), headers, body)
         started = time.perf_counter()
-        watched = _Watched(send, lambda: self._record(call, watched, (time.perf_counter() - started) * 1000))
+        resources = resources_of(call, scope["path"], body)
+        watched = _Watched(send, lambda: self._record(call, resources, watched, (time.perf_counter() - started) * 1000))
         try:
             if call.region in self._faults.cut:
                 raise ConnectionReset
@@ -77,7 +78,7 @@ class Gateway:
                 return await _fail(call, fault, send)
         return await self._inner(scope, receive, send)
 
-    def _record(self, call: Call, watched: _Watched, milliseconds: float) -> None:
+    def _record(self, call: Call, resources: list[str], watched: _Watched, milliseconds: float) -> None:
         if call.writes:
             persistence.touch()
         self._journal.append(
@@ -86,6 +87,7 @@ class Gateway:
                 "region": call.region,
                 "service": call.service,
                 "operation": call.operation,
+                "resources": resources,
                 "caller": call.caller,
                 "status": watched.status,
                 "error": watched.error,

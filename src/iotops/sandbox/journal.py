@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The journal: one JSON line per API call, never a body.
 
-A line is ``{"time": RFC 3339 UTC, "region", "service", "operation", "caller": ARN or access key id, "status": HTTP
-status (0 = connection reset), "error": AWS error code or null, "ms": duration}``.
+A line is ``{"time": RFC 3339 UTC, "region", "service", "operation", "resources": names of the tables, queues, state
+machines, buses or functions it is about, "caller": ARN or access key id, "status": HTTP status (0 = connection reset),
+"error": AWS error code or null, "ms": duration}``.
 """
 
 from __future__ import annotations

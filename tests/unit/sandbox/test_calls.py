@@ -9,7 +9,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.session import get_session
 
-from iotops.sandbox.calls import Call, call_of, needs_body
+from iotops.sandbox.calls import Call, call_of, needs_body, resources_of
 
 CASES = [
     ("iot", "CreateThing", {"thingName": "a"}),
@@ -106,3 +106,33 @@ def test_a_presigned_request_is_recognised():
 )
 def test_reading_calls_are_told_from_writing_ones(operation, writes):
     assert Call("", "", operation, "").writes is writes
+
+
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/1/q"
+MACHINE = "arn:aws:states:eu-west-1:1:stateMachine:m"
+GET = {"TableName": "t", "Key": {"TableName": {"S": "x"}}}
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "parameters", "named"),
+    [
+        ("dynamodb", "GetItem", GET, ["t"]),
+        (
+            "dynamodb",
+            "TransactGetItems",
+            {"TransactItems": [{"Get": GET}, {"Get": GET | {"TableName": "u"}}]},
+            ["t", "u"],
+        ),
+        ("dynamodb", "BatchGetItem", {"RequestItems": {"t": {"Keys": [GET["Key"]] * 2}}}, ["t", "t"]),
+        ("dynamodb", "BatchWriteItem", {"RequestItems": {"t": [{"DeleteRequest": {"Key": GET["Key"]}}]}}, ["t"]),
+        ("sqs", "SendMessage", {"QueueUrl": QUEUE, "MessageBody": '{"QueueUrl": "no"}'}, ["q"]),
+        ("stepfunctions", "StartExecution", {"stateMachineArn": MACHINE, "input": "{}"}, ["m"]),
+        ("events", "PutEvents", {"Entries": [{"EventBusName": "b", "Detail": "{}"}] * 2}, ["b", "b"]),
+        ("lambda", "Invoke", {"FunctionName": "f", "Payload": b'{"TableName": "no"}'}, ["f"]),
+        ("iot", "CreateThing", {"thingName": "a"}, []),
+    ],
+)
+def test_a_request_says_what_it_is_about(service, operation, parameters, named):
+    scope, headers, body = signed(service, operation, parameters)
+    body = body if needs_body(headers) else None
+    assert resources_of(call_of(scope, headers, body), scope["path"], body) == named
