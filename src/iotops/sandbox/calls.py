@@ -15,6 +15,8 @@ from botocore.exceptions import UnknownServiceError
 
 # Signing names whose boto3 service is called differently.
 _BOTO3_NAMES = {"states": "stepfunctions", "iotdata": "iot-data", "monitoring": "cloudwatch"}
+# What the calls of a state machine's tasks carry (task_calls.py).
+STATE_HEADER, EXECUTION_HEADER = "x-sandbox-state", "x-sandbox-execution"
 _CREDENTIAL = re.compile(r"Credential=([^/,]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
 _QUERY_ACTION = re.compile(rb"(?:^|&)Action=(\w+)")
 _CBOR_PATH = re.compile(r"/service/[^/]+/operation/(\w+)$")
@@ -26,13 +28,18 @@ _READING = re.compile(r"(Get|List|Describe|Head|Query$|Scan|BatchGet|Search|Look
 
 @dataclass(frozen=True)
 class Call:
-    """One API call. ``region``, ``service`` and ``operation`` are empty when the request does not say."""
+    """One API call. ``region``, ``service`` and ``operation`` are empty when the request does not say.
+
+    ``state`` and ``execution`` (an ARN) of the state machine that makes it; empty when none does.
+    """
 
     region: str
     service: str
     operation: str
     access_key: str
     cbor: bool = False
+    state: str = ""
+    execution: str = ""
 
     @property
     def writes(self) -> bool:
@@ -47,6 +54,17 @@ class Call:
         identity = resolve_caller_identity(self.access_key) if self.access_key else None
         arn = str((identity or {}).get("userArn") or "")
         return arn if arn and not arn.endswith(":root") else self.access_key
+
+    @property
+    def input(self) -> str:
+        """The input of the execution that makes it, as it was given."""
+        if not self.execution:
+            return ""
+        from ministack.services import stepfunctions
+
+        region, account = self.execution.split(":")[3:5]
+        record = stepfunctions._executions.get_scoped(account, region, self.execution)
+        return str((record or {}).get("input", ""))
 
 
 def call_of(scope: dict[str, Any], headers: dict[str, str], body: bytes | None = None) -> Call:
@@ -63,7 +81,15 @@ def call_of(scope: dict[str, Any], headers: dict[str, str], body: bytes | None =
     if target.startswith("DynamoDBStreams"):
         service = "dynamodbstreams"
     service = _BOTO3_NAMES.get(service, service)
-    return Call(region, service, _operation(service, scope, headers, body), key, "smithy-protocol" in headers)
+    return Call(
+        region,
+        service,
+        _operation(service, scope, headers, body),
+        key,
+        cbor="smithy-protocol" in headers,
+        state=headers.get(STATE_HEADER, ""),
+        execution=headers.get(EXECUTION_HEADER, ""),
+    )
 
 
 def needs_body(headers: dict[str, str]) -> bool:

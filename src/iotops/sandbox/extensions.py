@@ -6,6 +6,7 @@ from __future__ import annotations
 from iotops.sandbox import (
     acm_certificates,
     cloudformation_types,
+    event_sources,
     eventbridge,
     execution_role,
     gateway,
@@ -38,6 +39,7 @@ ORDER = (
     iot_api,
     route53_api,
     lambda_functions,
+    event_sources,
     iam_requests,
     execution_role,
     step_functions,

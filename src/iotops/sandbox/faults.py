@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fault rules: which calls go wrong, and how.
 
-A rule is ``{"id"?, "region"?, "service"?, "operation"?, "caller"?, "effect", "error"?, "status"?, "message"?, "delay"?,
-"times"?, "probability"?}``. The first four select (shell patterns; absent: any). Effects:
+A rule is ``{"id"?, "region"?, "service"?, "operation"?, "state"?, "caller"?, "input"?, "effect", "error"?, "status"?,
+"message"?, "delay"?, "times"?, "probability"?}``. ``region`` to ``input`` select (shell patterns; absent: any);
+``state`` is the state of the state machine that makes the call, ``input`` its execution's input. Effects:
 
 - ``throttle``: the service's throttling error; ``error``: ``error`` with HTTP ``status`` (InternalFailure, 500)
 - ``timeout``: no answer for ``delay`` seconds (120), then the connection is reset; ``refuse``: reset at once
@@ -26,6 +27,8 @@ if TYPE_CHECKING:  # the CLI reads this module's help text, and botocore takes l
 
 Effect = Literal["throttle", "error", "timeout", "delay", "refuse", "fail-after"]
 EFFECTS: tuple[str, ...] = get_args(Effect)
+# Attributes of a call, the costly ones last.
+_SELECTORS = ("region", "service", "operation", "state", "caller", "input")
 
 
 @dataclass
@@ -37,7 +40,9 @@ class Fault:
     region: str | None = None
     service: str | None = None
     operation: str | None = None
+    state: str | None = None
     caller: str | None = None
+    input: str | None = None
     error: str = "InternalFailure"
     status: int = 500
     message: str = "Injected by a fault rule of the sandbox"
@@ -68,9 +73,9 @@ class Fault:
     def selects(self, call: Call) -> bool:
         """Whether the rule is about this call, chance and count apart."""
         return all(
-            pattern is None or fnmatch.fnmatchcase(getattr(call, name), pattern)
-            for name, pattern in (("region", self.region), ("service", self.service), ("operation", self.operation))
-        ) and (self.caller is None or fnmatch.fnmatchcase(call.caller, self.caller))
+            (pattern := getattr(self, name)) is None or fnmatch.fnmatchcase(getattr(call, name), pattern)
+            for name in _SELECTORS
+        )
 
 
 class Faults:

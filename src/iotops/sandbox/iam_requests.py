@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What IAM is told about a request, where the base says something else than AWS.
 
-Attaching and detaching are authorised on the certificate (or other target), a stream's calls on the stream. The
-gateway's plain HTTP, which never leaves the machine, stands for TLS, so that policies may insist on it.
-Source: "Actions, resources, and condition keys" of AWS IoT and of Amazon DynamoDB, Service Authorization Reference.
+Attaching and detaching are authorised on the certificate (or other target), a stream's calls on the stream, those of a
+connection on the client, those of a named shadow on the shadow; what a queue does in batches, as what it does singly.
+The gateway's plain HTTP, which never leaves the machine, stands for TLS, so that policies may insist on it.
+Source: "Actions, resources, and condition keys" of AWS IoT, of Amazon DynamoDB and of Amazon SQS, Service Authorization
+Reference.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from iotops.sandbox.patching import replace
 __all__ = ["install"]
 
 _PRINCIPALS = re.compile(r"/things/[^/]+/principals")
+_SHADOW = re.compile(r"/things/([^/]+)/shadow")
+_SINGLE = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:SendMessage")
+_BATCHES = {f"{action}Batch": action for action in _SINGLE}
 
 
 def _resource(service: str, path: str, headers: dict[str, str], body: bytes) -> str | None:
@@ -41,6 +46,25 @@ def _member(body: bytes, name: str) -> Any:
         return None
 
 
+def _data_resource(path: str, query: dict[str, Any]) -> str | None:
+    if path.startswith("/connections/"):
+        return f"client/{path.removeprefix('/connections/')}"
+    shadow = _SHADOW.fullmatch(path)
+    name = query.get("name")
+    name = name[0] if isinstance(name, list) else name
+    return f"thing/{shadow.group(1)}/{name}" if shadow and name else None
+
+
+def _action(original: Any) -> Any:
+    def extract_iam_action(
+        service: str, method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
+    ) -> str | None:
+        action: str | None = original(service, method, path, headers, body, query_params)
+        return _BATCHES.get(action or "", action)
+
+    return extract_iam_action
+
+
 def _extract(original: Any) -> Any:
     def extract_resource_arn(
         service: str,
@@ -53,6 +77,8 @@ def _extract(original: Any) -> Any:
         account_id: str,
     ) -> str:
         found = _resource(service, path, headers, body)
+        if service == "iot-data" and (name := _data_resource(path, query_params)):
+            return f"arn:aws:iot:{region}:{account_id}:{name}"
         return found or original(service, method, path, headers, body, query_params, region, account_id)
 
     return extract_resource_arn
@@ -70,3 +96,4 @@ def install() -> None:
     replace(app, "pin_request_origin", "source_ip, secure_transport", _secure)
     parameters = "service, method, path, headers, body, query_params, region, account_id"
     replace(iam_actions, "extract_resource_arn", parameters, _extract)
+    replace(iam_actions, "extract_iam_action", "service, method, path, headers, body, query_params", _action)

@@ -15,7 +15,7 @@ from typing import Any
 from ministack.core.responses import error_response_json, json_response
 from ministack.services import stepfunctions as sfn
 
-from iotops.sandbox import express, machine_permissions, service_tasks, state_machine_definitions
+from iotops.sandbox import execution_metrics, express, machine_permissions, service_tasks, state_machine_definitions, task_calls
 from iotops.sandbox.patching import replace
 
 __all__ = ["install"]
@@ -174,6 +174,7 @@ def _not_for_express(key: str, original: Any) -> Any:
 def install() -> None:
     """Run executions as their role, within their limits and without the base's pause."""
     service_tasks.install()
+    task_calls.install()
     state_machine_definitions.install()
     sfn.time = _Clock()
     replace(sfn, "_run_execution", "exec_arn", _run)
@@ -185,6 +186,7 @@ def install() -> None:
     replace(sfn, "_find_matching_retrier", "retriers, error, retry_counts", _retrier)
     replace(sfn, "_error_matches", "error_equals, error", _matches)
     replace(sfn, "load_persisted_state", "data", _load)
+    execution_metrics.install()
     for name, key in (
         ("_describe_execution", "executionArn"),
         ("_get_execution_history", "executionArn"),

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 import uuid
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -97,6 +99,18 @@ def received(sandbox: Sandbox, url: str, count: int = 1, seconds: float = 10.0, 
             bodies.append(json.loads(message["Body"]))
         time.sleep(0.02)
     return bodies
+
+
+def function(sandbox: Sandbox, code: str, role_arn: str, region: str = REGION, **more: Any) -> str:
+    """A Lambda function of the module ``code``, whose ``handler`` it calls; its ARN."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as package:
+        package.writestr("index.py", code)
+    settings = {"Runtime": "python3.13", "Handler": "index.handler", "FunctionName": unique("function"), "Timeout": 20}
+    arn: str = sandbox.client("lambda", region).create_function(
+        Role=role_arn, Code={"ZipFile": archive.getvalue()}, **{**settings, **more}
+    )["FunctionArn"]
+    return arn
 
 
 def machine(
