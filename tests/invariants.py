@@ -89,8 +89,8 @@ def unsafe(region: Region, *, now: datetime | None = None) -> list[str]:
 
 def _of_region(region: Region, now: datetime) -> Iterator[str]:
     checks: Iterable[Callable[[Region, datetime], Iterator[str]]] = (_certificates, _things, _statuses)
-    for line in [*_strays(region), *_orphans(region)]:
-        yield line
+    yield from _strays(region)
+    yield from _orphans(region)
     for check in checks:
         yield from check(region, now)
 

@@ -82,6 +82,10 @@ class Sandbox:
         """Put a fault rule in force (``iotops.sandbox.faults``); its id."""
         return str(self._admin("POST", "fault", rule)["id"])
 
+    def faults(self) -> list[dict[str, Any]]:
+        """The rules in force; ``times`` is how often each will strike yet."""
+        return list(self._admin("GET", "faults"))
+
     def clear_faults(self, rule_id: str | None = None) -> None:
         """Lift one rule, or all."""
         self._admin("DELETE", f"faults/{rule_id}" if rule_id else "faults")

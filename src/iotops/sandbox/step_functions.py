@@ -15,7 +15,14 @@ from typing import Any
 from ministack.core.responses import error_response_json, json_response
 from ministack.services import stepfunctions as sfn
 
-from iotops.sandbox import execution_metrics, express, machine_permissions, service_tasks, state_machine_definitions, task_calls
+from iotops.sandbox import (
+    execution_metrics,
+    express,
+    machine_permissions,
+    service_tasks,
+    state_machine_definitions,
+    task_calls,
+)
 from iotops.sandbox.patching import replace
 
 __all__ = ["install"]

@@ -33,6 +33,19 @@ def test_every_selector_must_match(selector, strikes):
     assert Fault.parse({"effect": "refuse", **selector}).selects(CALL) is strikes
 
 
+@pytest.mark.parametrize(
+    ("selector", "strikes"),
+    [({"state": "Create*"}, True), ({"state": "AttachThing"}, False), ({"state": ""}, False)],
+)
+def test_a_rule_may_be_about_one_state_of_a_state_machine(selector, strikes):
+    call = Call("eu-west-1", "iot", "CreateThing", "", state="CreateThing")
+    assert Fault.parse({"effect": "refuse", **selector}).selects(call) is strikes
+
+
+def test_a_rule_about_an_execution_leaves_other_calls_alone():
+    assert not Fault.parse({"effect": "refuse", "input": '*"lamp"*'}).selects(CALL)
+
+
 def test_times_counts_down_and_then_the_rule_sleeps():
     faults = Faults()
     faults.add({"effect": "refuse", "times": 2})
