@@ -28,7 +28,6 @@ from iotops.sandbox.queues import queue_url
 # one goes ahead after a while rather than never.
 PROCESSES = 2 * (os.cpu_count() or 1)
 PATIENCE = 20.0  # seconds
-_SEPARATOR = "\x1f"
 _slots = threading.BoundedSemaphore(PROCESSES)
 
 # The deployed package comes first on the path. When it cannot be imported here (its wheels are for the declared runtime
@@ -44,8 +43,10 @@ _IMPORT_ANYWHERE = """_loaded = set(sys.modules)
             sys.path.append(code_dir)
             importlib.invalidate_caches()
             mod = importlib.import_module(module_name)"""
-_ERROR = '"status": "error", "error": str(e), "trace"'
-_ERROR_WITH_CLASS = '"status": "error", "error": type(e).__name__ + chr(31) + str(e), "trace"'
+# An exception ends an invocation and not its process: the worker answers it as a result of this one key.
+_MARK = chr(30)
+_ERROR = '"status": "error", "error": str(e), "trace": traceback.format_exc()'
+_ERROR_AS_RESULT = '"status": "ok", "result": {chr(30): [type(e).__name__, str(e), traceback.format_exc()]}'
 # The base waits 50 ms for log lines that may never come; the worker says where they end.
 _CALL = "result = handler_fn(event, context)"
 _CALL_AND_MARK = """try:
@@ -53,26 +54,30 @@ _CALL_AND_MARK = """try:
             finally:
                 sys.stderr.write(chr(30) + chr(10))
                 sys.stderr.flush()"""
-_MARK = chr(30)
 _LONGEST_DRAIN = 0.25  # seconds
 PRINCIPAL = "lambda.amazonaws.com"
 _NOT_ASSUMABLE = "The role defined for the function cannot be assumed by Lambda."
 
 
 def _bounded(original: Any) -> Any:
-    def execute_function_with_config_scope(func: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]:
+    def execute_function_warm(func: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
         taken = _slots.acquire(timeout=PATIENCE)
         try:
-            result: dict[str, Any] = original(func, event)
+            return _with_failure(original(func, event, request_id))
         finally:
             if taken:
                 _slots.release()
-        body = result.get("body")
-        if result.get("error") and isinstance(body, dict) and _SEPARATOR in str(body.get("errorMessage")):
-            body["errorType"], body["errorMessage"] = body["errorMessage"].split(_SEPARATOR, 1)
-        return result
 
-    return execute_function_with_config_scope
+    return execute_function_warm
+
+
+def _with_failure(result: dict[str, Any]) -> dict[str, Any]:
+    body = result.get("body")
+    if not isinstance(body, dict) or _MARK not in body:
+        return result
+    kind, message, trace = body[_MARK]
+    report = {"errorMessage": message, "errorType": kind, "stackTrace": trace.splitlines()}
+    return {"body": report, "error": True, "log": "\n".join(filter(None, [result.get("log"), trace]))}
 
 
 def _drain(original: Any) -> Any:
@@ -177,9 +182,9 @@ def install() -> None:
         BaseChangedError: the script is not the one we know.
 
     """
-    replace(lambda_svc, "_execute_function_with_config_scope", "func, event", _bounded)
+    replace(lambda_svc, "_execute_function_warm", "func, event, request_id", _bounded)
     script = lambda_runtime._PYTHON_WORKER_SCRIPT
-    for old, new in ((_IMPORT, _IMPORT_ANYWHERE), (_ERROR, _ERROR_WITH_CLASS), (_CALL, _CALL_AND_MARK)):
+    for old, new in ((_IMPORT, _IMPORT_ANYWHERE), (_ERROR, _ERROR_AS_RESULT), (_CALL, _CALL_AND_MARK)):
         if script.count(old) != 1:
             raise BaseChangedError(
                 f"the base's Lambda worker lacks {old!r}: install the version pinned in pyproject.toml"

@@ -179,7 +179,7 @@ def _send(pipe: dict[str, Any], records: list[dict[str, Any]]) -> None:
     elif service == "states":
         _client(pipe, "stepfunctions").start_execution(stateMachineArn=pipe["Target"], input=f"[{','.join(bodies)}]")
     else:
-        _invoke(pipe, f"[{','.join(bodies)}]")
+        _invoke(pipe, records, f"[{','.join(bodies)}]")
 
 
 def _put_events(pipe: dict[str, Any], records: list[dict[str, Any]], bodies: list[str]) -> None:
@@ -214,10 +214,27 @@ def _enqueue(pipe: dict[str, Any], _records: list[dict[str, Any]], bodies: list[
         client.send_message(QueueUrl=queue_url(pipe["Target"]), MessageBody=body)
 
 
-def _invoke(pipe: dict[str, Any], payload: str) -> None:
-    answer = _client(pipe, "lambda").invoke(FunctionName=pipe["Target"], Payload=payload)
+def _invoke(pipe: dict[str, Any], records: list[dict[str, Any]], payload: str) -> None:
+    settings = (pipe.get("TargetParameters") or {}).get("LambdaFunctionParameters") or {}
+    kind = {"FIRE_AND_FORGET": "Event"}.get(settings.get("InvocationType", ""), "RequestResponse")
+    answer = _client(pipe, "lambda").invoke(FunctionName=pipe["Target"], Payload=payload, InvocationType=kind)
+    text = answer["Payload"].read().decode("utf-8", "replace")
     if answer.get("FunctionError"):
-        raise _PartlyRefusedError(0, answer["Payload"].read().decode("utf-8", "replace"))
+        raise _PartlyRefusedError(0, text)
+    taken = _taken(records, text) if kind == "RequestResponse" else len(records)
+    if taken < len(records):
+        raise _PartlyRefusedError(taken, f"{pipe['Target']} reports failed records: {text}")
+
+
+def _taken(records: list[dict[str, Any]], text: str) -> int:
+    """How many records come before the first that the function reports as failed, by sequence number."""
+    answer = json.loads(text or "null")
+    failures = answer.get("batchItemFailures") if isinstance(answer, dict) else None
+    if not failures:
+        return len(records)
+    numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
+    failed = [entry.get("itemIdentifier") if isinstance(entry, dict) else None for entry in failures]
+    return min((numbers.index(number) if number in numbers else 0) for number in failed)
 
 
 def _dynamic(value: Any, record: dict[str, Any]) -> Any:

@@ -20,7 +20,7 @@ def handler(event, context):
     import wheel_for_another_machine
     if event.get("fail"):
         raise Refused("no")
-    return {"environment": sorted(os.environ), "wheel": wheel_for_another_machine.__file__}
+    return {"environment": sorted(os.environ), "wheel": wheel_for_another_machine.__file__, "process": os.getpid()}
 """
 
 
@@ -58,6 +58,12 @@ def function(sandbox):
 def test_an_exception_is_reported_by_its_class(function):
     error, payload = function("index", fail=True)
     assert (error, payload["errorType"], payload["errorMessage"]) == ("Unhandled", "Refused", "no")
+
+
+def test_an_exception_ends_the_invocation_and_not_the_process(function):
+    before = function("index")[1]["process"]
+    function("index", fail=True)
+    assert function("index")[1]["process"] == before
 
 
 def test_a_function_does_not_inherit_the_environment_of_whoever_started_the_sandbox(function):
