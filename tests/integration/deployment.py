@@ -11,12 +11,15 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
+from boto3.dynamodb.types import TypeSerializer
 
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import plain_item
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import following
 from tests.integration.sandbox.fleet import Fleet
 from tests.integration.sandbox.mqtt import Device, Issued, issue
 
@@ -120,23 +123,23 @@ class Deployment(Fleet):
         row, status = self.row(region, thing), self.status(region, thing)
         return bool(row) and row["WriteId"] == status.get("AppliedWriteId") and "LeaseOwner" not in status
 
-    def write(self, region: str, thing: str, **changes: Any) -> None:
-        """Change attributes of a row as a controller does."""
-        names = {f"#{name}": name for name in changes}
-        values = {f":{name}": {"S": value} for name, value in changes.items()}
-        sets = ", ".join(f"#{name} = :{name}" for name in changes)
-        self.sandbox.client("dynamodb", region).update_item(
+    def write(self, region: str, thing: str, **changes: Any) -> dict[str, Any]:
+        """Change attributes of a row through the region's replica, as a controller does; the row as written."""
+        row = self.row(region, thing)
+        new = following(row, changes, replica=region, writer="controller", now=datetime.now(UTC))
+        self.sandbox.client("dynamodb", region).put_item(
             TableName=f"{self.application}-device-inventory",
-            Key={"ThingName": {"S": thing}},
-            UpdateExpression=f"SET {sets}, WriteId = :w, UpdatedRegion = :r ADD #version :one",
-            ExpressionAttributeNames={**names, "#version": "Version"},
-            ExpressionAttributeValues={
-                **values,
-                ":w": {"S": f"write-{time.time_ns()}"},
-                ":r": {"S": "controller"},
-                ":one": {"N": "1"},
-            },
+            Item=self.image(new),
+            ConditionExpression="WriteId = :read",
+            ExpressionAttributeValues={":read": {"S": row["WriteId"]}},
         )
+        return new
+
+    @staticmethod
+    def image(row: dict[str, Any]) -> dict[str, Any]:
+        """The row in DynamoDB's values, as streams and events carry it."""
+        serialize = TypeSerializer().serialize
+        return {name: serialize(value) for name, value in row.items()}
 
     def dead_letters(self, region: str) -> list[dict[str, Any]]:
         """Take all dead letters of the region."""

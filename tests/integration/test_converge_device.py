@@ -6,10 +6,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import OWN_ATTRIBUTES, digest, timestamp
 from tests.integration.deployment import Deployment, eventually
+from tests.integration.sandbox.fleet import ALLOW
 
 HOME, AWAY = "eu-west-1", "us-west-2"
 BOTH = (HOME, AWAY)
@@ -90,6 +93,147 @@ def test_a_deleted_device_is_revoked_and_detached(deployment: Deployment) -> Non
         assert deployment.certificate(region, device) == "REVOKED"
         assert deployment.things_of(region, device) == []
         assert deployment.policies_of(region, device) == []
+        iot = deployment.sandbox.client("iot", region)
+        with pytest.raises(iot.exceptions.ResourceNotFoundException):
+            iot.describe_thing(thingName="deleted")
+        assert not deployment.knock(device, region), (
+            "a certificate that is kept as REVOKED cannot register itself again"
+        )
+
+
+def test_a_certificate_that_aws_signed_is_deleted_with_its_device(deployment: Deployment) -> None:
+    device = deployment.issue("of-aws")
+    deployment.admit(device, HOME)
+    settled_everywhere(deployment, "of-aws")
+    created = deployment.sandbox.client("iot", HOME).create_keys_and_certificate(setAsActive=True)
+    certificates = deployment.row(HOME, "of-aws")["Certificates"]
+    certificates[created["certificateId"]] = {
+        **certificates[device.id],
+        "Pem": created["certificatePem"],
+        "IssuerFingerprint": "aws",
+        "Serial": None,
+    }
+    del certificates[created["certificateId"]]["Serial"]
+    deployment.write(HOME, "of-aws", Certificates=certificates)
+    settled_everywhere(deployment, "of-aws")
+    iot = deployment.sandbox.client("iot", AWAY)
+    described = iot.describe_certificate(certificateId=created["certificateId"])
+    assert described["certificateDescription"]["status"] == "ACTIVE"
+    deployment.write(AWAY, "of-aws", State="DELETED")
+    settled_everywhere(deployment, "of-aws")
+    for region in BOTH:
+        iot = deployment.sandbox.client("iot", region)
+        with pytest.raises(iot.exceptions.ResourceNotFoundException):
+            iot.describe_certificate(certificateId=created["certificateId"])
+        assert deployment.certificate(region, device) == "REVOKED"
+
+
+def test_attributes_groups_and_policies_follow_the_row_and_go_with_it(deployment: Deployment) -> None:
+    device = deployment.issue("furnished")
+    deployment.admit(device, HOME)
+    settled_everywhere(deployment, "furnished")
+    own = f"{deployment.application}-device"
+    for region in BOTH:
+        iot = deployment.sandbox.client("iot", region)
+        iot.create_thing_group(thingGroupName="plant-7")
+        iot.create_policy(policyName="extra", policyDocument=ALLOW)
+    deployment.write(AWAY, "furnished", Attributes={"room": "7"}, ThingGroups=["plant-7"], PolicyNames=[own, "extra"])
+    settled_everywhere(deployment, "furnished")
+    for region in BOTH:
+        iot = deployment.sandbox.client("iot", region)
+        assert iot.describe_thing(thingName="furnished")["attributes"]["room"] == "7"
+        groups = iot.list_thing_groups_for_thing(thingName="furnished")["thingGroups"]
+        assert [group["groupName"] for group in groups] == ["plant-7"]
+        assert sorted(deployment.policies_of(region, device)) == sorted([own, "extra"])
+        iot.update_thing(thingName="furnished", attributePayload={"attributes": {"mine": "1"}, "merge": True})
+    deployment.write(HOME, "furnished", Attributes={}, ThingGroups=[], PolicyNames=[own])
+    settled_everywhere(deployment, "furnished")
+    for region in BOTH:
+        iot = deployment.sandbox.client("iot", region)
+        thing = iot.describe_thing(thingName="furnished")
+        assert {name for name in thing["attributes"] if name not in OWN_ATTRIBUTES} == {"mine"}
+        assert iot.list_thing_groups_for_thing(thingName="furnished")["thingGroups"] == []
+        assert deployment.policies_of(region, device) == [own]
+
+
+def test_a_policy_that_arrives_after_the_row_is_waited_for(deployment: Deployment) -> None:
+    device = deployment.issue("early-row")
+    deployment.admit(device, HOME)
+    settled_everywhere(deployment, "early-row")
+    deployment.write(HOME, "early-row", PolicyNames=[f"{deployment.application}-device", "late"])
+    time.sleep(1)
+    for region in BOTH:
+        deployment.sandbox.client("iot", region).create_policy(policyName="late", policyDocument=ALLOW)
+    settled_everywhere(deployment, "early-row")
+    assert "late" in deployment.policies_of(AWAY, device)
+
+
+def test_a_retired_certificate_is_deactivated_and_later_revoked_when_somebody_looks(deployment: Deployment) -> None:
+    device = deployment.issue("retired")
+    deployment.admit(device, HOME)
+    settled_everywhere(deployment, "retired")
+    certificates = deployment.row(HOME, "retired")["Certificates"]
+    soon, later = (timestamp(datetime.now(UTC) + timedelta(seconds=seconds)) for seconds in (2, 5))
+    certificates[device.id] |= {"RetireAt": soon, "RevokeAt": later}
+    deployment.write(HOME, "retired", Certificates=certificates)
+    settled_everywhere(deployment, "retired")
+    for status in ("INACTIVE", "REVOKED"):
+        eventually(lambda: deployment.status(AWAY, "retired")["DueAt"] <= time.time())
+        for region in BOTH:
+            deployment.start(region, "converge-device", {"ThingName": "retired"})
+            eventually(lambda region=region, status=status: deployment.certificate(region, device) == status)
+            eventually(lambda region=region: deployment.settled(region, "retired"))
+    assert "DueAt" not in deployment.status(AWAY, "retired")
+
+
+def test_the_session_of_a_suspended_device_is_cut(deployment: Deployment) -> None:
+    device = deployment.issue("cut")
+    deployment.admit(device, HOME)
+    settled_everywhere(deployment, "cut")
+    sessions = [deployment.connected(device, region) for region in BOTH]
+    deployment.write(AWAY, "cut", State="SUSPENDED")
+    settled_everywhere(deployment, "cut")
+    for session in sessions:
+        assert session.lost.wait(5)
+        session.close()
+
+
+def test_of_two_writes_at_once_neither_revocation_nor_certificate_is_lost(deployment: Deployment) -> None:
+    old, new = deployment.issue("contended"), deployment.issue("contended")
+    deployment.admit(old, HOME)
+    settled_everywhere(deployment, "contended")
+    deployment.sandbox.replication(delay=3)
+    try:
+        deployment.admit(new, HOME)
+        deployment.write(HOME, "contended", State="SUSPENDED")
+        last = deployment.write(AWAY, "contended", Attributes={"room": "8"})
+    finally:
+        deployment.sandbox.replication(delay=0.2)
+    eventually(lambda: deployment.row(HOME, "contended")["Attributes"] == {"room": "8"})
+    eventually(lambda: deployment.row(AWAY, "contended")["Version"] > last["Version"])
+    settled_everywhere(deployment, "contended")
+    row = deployment.row(AWAY, "contended")
+    assert (row["State"], row["Attributes"], row["CertificateId"]) == ("SUSPENDED", {"room": "8"}, new.id)
+    assert set(row["Certificates"]) == {old.id, new.id}
+    for region in BOTH:
+        assert [deployment.certificate(region, each) for each in (old, new)] == ["INACTIVE", "INACTIVE"]
+
+
+def test_an_old_event_undoes_nothing(deployment: Deployment) -> None:
+    device = deployment.issue("belated")
+    deployment.admit(device, HOME)
+    settled_everywhere(deployment, "belated")
+    before = deployment.row(HOME, "belated")
+    deployment.write(HOME, "belated", State="SUSPENDED")
+    settled_everywhere(deployment, "belated")
+    after = deployment.row(HOME, "belated")
+    images = {name: deployment.image(row) for name, row in (("OldImage", after), ("NewImage", before))}
+    for region in BOTH:
+        deployment.start(region, "converge-device", {"ThingName": "belated", **images})
+    time.sleep(1)
+    settled_everywhere(deployment, "belated")
+    assert deployment.row(HOME, "belated") == after
+    assert [deployment.certificate(region, device) for region in BOTH] == ["INACTIVE", "INACTIVE"]
 
 
 def test_a_thing_that_exists_is_adopted_with_what_it_has(deployment: Deployment) -> None:
@@ -102,7 +246,8 @@ def test_a_thing_that_exists_is_adopted_with_what_it_has(deployment: Deployment)
     settled_everywhere(deployment, "handmade")
     for region in BOTH:
         thing = deployment.sandbox.client("iot", region).describe_thing(thingName="handmade")
-        assert thing["attributes"] == {"room": "7", "certificateId": device.id}
+        ours = {"certificateId": device.id}
+        assert thing["attributes"] == {"room": "7", **ours, "fleetDigest": digest(ours, thing["thingTypeName"])}
         assert thing["thingTypeName"] == f"{deployment.application}-device"
         assert deployment.status(region, "handmade")["ThingId"] == thing["thingId"]
         deployment.connected(device, region).close()

@@ -16,6 +16,15 @@ PASSING = re.compile(
     r"|ExecutionLimit|SdkClient|ServiceException|ClientExecutionTimeout|TransactionCanceled|States\.Timeout"
     r"|^(Sfn\.Sfn|Sqs\.Sqs)Exception$"
 )
+# What AWS IoT still refuses a while after it said yes, or until another row arrives.
+PASSING_IN_STATE = {
+    "AddThingToThingGroup": {"Iot.ResourceNotFoundException"},
+    "AttachPolicy": {"Iot.ResourceNotFoundException"},
+    "CreateThing": {"Iot.ResourceNotFoundException"},
+    "UpdateThing": {"Iot.ResourceNotFoundException"},
+    "DeleteCertificate": {"Iot.DeleteConflictException"},
+    "DeleteThing": {"Iot.InvalidRequestException"},
+}
 
 
 def waits(retrier: dict[str, Any]) -> float:
@@ -25,7 +34,7 @@ def waits(retrier: dict[str, Any]) -> float:
 
 
 def all_tasks() -> list[Any]:
-    return [pytest.param(state, id=f"{m}-{name}") for m in MACHINES for name, state in tasks(m).items()]
+    return [pytest.param(name, state, id=f"{m}-{name}") for m in MACHINES for name, state in tasks(m).items()]
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -34,12 +43,12 @@ def test_a_machine_ends_before_express_would_end_it(machine: str) -> None:
     assert definition(machine)["TimeoutSeconds"] < EXPRESS_LIMIT
 
 
-@pytest.mark.parametrize("task", all_tasks())
-def test_a_task_has_a_time_limit_and_retries_what_passes_and_nothing_else(task: State) -> None:
+@pytest.mark.parametrize(("name", "task"), all_tasks())
+def test_a_task_has_a_time_limit_and_retries_what_passes_and_nothing_else(name: str, task: State) -> None:
     assert 0 < task["TimeoutSeconds"] <= 30
     errors = [error for retrier in task["Retry"] for error in retrier["ErrorEquals"]]
     assert "States.Timeout" in errors
-    assert [error for error in errors if not PASSING.search(error)] == []
+    assert {error for error in errors if not PASSING.search(error)} == PASSING_IN_STATE.get(name, set())
     for retrier in task["Retry"]:
         assert retrier["JitterStrategy"] == "FULL"
         assert waits(retrier) <= 150
@@ -100,4 +109,4 @@ def test_a_certificate_gets_its_status_after_thing_and_policies() -> None:
     while name not in path:
         path.append(name)
         name = states[name].get("Next", states[name].get("Default", name))
-    assert path == ["AttachThing", "EachPolicy", "IsStatusSet", "SetStatus", "CertificateDone"]
+    assert path == ["AttachThing", "EachPolicy", "WhatIsLeft", "SetStatus", "CertificateDone"]

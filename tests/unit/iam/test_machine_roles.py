@@ -19,7 +19,7 @@ MACHINES = {
     "converge-device": ("replication", "ConvergeDeviceRole"),
     "store-message": ("messages", "StoreMessageRole"),
 }
-SERVICES = {"sfn": "states"}
+SERVICES = {"sfn": "states", "iotdataplane": "iot"}
 TRANSACTIONS = {"transactGetItems": "GetItem"}
 # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
 LOG_DELIVERY = {
@@ -110,16 +110,21 @@ def _calls(task: dict[str, Any], values: dict[str, Any]) -> set[Grant]:
             (f"dynamodb:{permission}", name_of(values[table]) + (f"/index/{index}" if index else ""))
             for table in tables
         }
-    return {(f"{SERVICES.get(service, service)}:{permission}", _target(service, permission, task["Arguments"], values))}
+    targets = _targets(service, permission, task["Arguments"], values)
+    return {(f"{SERVICES.get(service, service)}:{permission}", target) for target in targets}
 
 
-def _target(service: str, permission: str, arguments: Any, values: dict[str, Any]) -> str:
-    if service == "iot":
+def _targets(service: str, permission: str, arguments: Any, values: dict[str, Any]) -> set[str]:
+    if service in ("iot", "iotdataplane"):
         if permission.startswith("RegisterCertificate"):
-            return "*"
-        return "thing/*" if permission.endswith("Thing") else "cert/*"
+            return {"*"}
+        if permission.endswith("ThingGroup"):
+            return {"thing/*", "thinggroup/*"}
+        if permission == "DeleteConnection":
+            return {"client/*"}
+        return {"thing/*" if permission.endswith("Thing") else "cert/*"}
     [named] = [values[arguments[key]] for key in ("QueueUrl", "StateMachineArn") if key in arguments]
-    return name_of(named.replace("https://sqs.", "arn:").rsplit("/", 1)[-1])
+    return {name_of(named.replace("https://sqs.", "arn:").rsplit("/", 1)[-1])}
 
 
 @pytest.mark.parametrize("machine", MACHINES)
