@@ -97,7 +97,7 @@ def test_a_deleted_device_is_revoked_and_detached(deployment: Deployment) -> Non
         with pytest.raises(iot.exceptions.ResourceNotFoundException):
             iot.describe_thing(thingName="deleted")
         assert not deployment.knock(device, region), (
-            "a certificate that is kept as REVOKED cannot register itself again"
+            "kept as REVOKED, it cannot register itself again"
         )
 
 

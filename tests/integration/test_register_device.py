@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import moment
 from tests.integration.deployment import Deployment, eventually
 from tests.integration.sandbox.mqtt import Issued, issue
 
@@ -106,7 +108,49 @@ def test_a_renewed_certificate_of_a_known_device_becomes_its_current_one(deploym
     eventually(lambda: deployment.row(HOME, "renewed")["CertificateId"] == new.id)
     works_everywhere(deployment, new, "renewed")
     works_everywhere(deployment, old, "renewed")
-    assert set(deployment.row(HOME, "renewed")["Certificates"]) == {old.id, new.id}
+    certificates = deployment.row(HOME, "renewed")["Certificates"]
+    assert set(certificates) == {old.id, new.id}
+    retire, revoke = (moment(certificates[old.id][name]) for name in ("RetireAt", "RevokeAt"))
+    assert timedelta(days=6) < retire - datetime.now(UTC) < timedelta(days=7)
+    assert revoke - retire == timedelta(days=7)
+    assert not {"RetireAt", "RevokeAt"} & set(certificates[new.id])
+
+
+def test_an_expired_certificate_leaves_the_row_and_the_twenty_first_is_not_let_in(deployment: Deployment) -> None:
+    devices = [deployment.issue("collector") for _ in range(3)]
+    deployment.admit(devices[0], HOME)
+    works_everywhere(deployment, devices[0], "collector")
+    [entry] = deployment.row(HOME, "collector")["Certificates"].values()
+    expired = {**entry, "NotAfter": "2020-01-01T00:00:00Z", "Status": "REVOKED"}
+    others = [deployment.issue("collector") for _ in range(18)]
+    revoked = {each.id: {**entry, "Pem": each.pem, "Status": "REVOKED"} for each in others}
+    full = {devices[0].id: entry, "f" * 64: expired, **revoked}
+    deployment.write(HOME, "collector", Certificates=full)
+    deployment.admit(devices[1], HOME)
+    certificates = deployment.row(HOME, "collector")["Certificates"]
+    assert set(certificates) == (set(full) | {devices[1].id}) - {"f" * 64}
+    assert rejected(deployment, HOME, devices[2]) == "the device has 20 certificates that are valid"
+
+
+def test_with_an_allow_list_a_new_device_has_to_be_on_it(deployment: Deployment) -> None:
+    known = deployment.issue("known-before")
+    deployment.admit(known, HOME)
+    works_everywhere(deployment, known, "known-before")
+    definitions = {"RegisterDeviceDefinition": "register-device", "CertificateIdentityPackage": "certificate-identity"}
+    listed, pinned, forged, stranger = (deployment.issue(name) for name in ("listed", "pinned", "pinned", "stranger"))
+    table = f"{deployment.application}-allow-list"
+    items = ({"ThingName": "listed"}, {"ThingName": "pinned", "CertificateId": pinned.id})
+    for item in items:
+        deployment.sandbox.client("dynamodb", HOME).put_item(TableName=table, Item=deployment.image(item))
+    deployment.change_stack(HOME, "onboarding", UseAllowList="true", **definitions)
+    try:
+        assert rejected(deployment, HOME, stranger) == "it is not on the allow-list"
+        assert rejected(deployment, HOME, forged) == "the allow-list names another certificate"
+        renewed = deployment.issue("known-before")
+        for device in (listed, pinned, renewed):
+            deployment.admit(device, HOME)
+    finally:
+        deployment.change_stack(HOME, "onboarding", **definitions)
 
 
 def rejected(deployment: Deployment, region: str, device: Issued) -> str:
@@ -136,17 +180,19 @@ def test_a_certificate_without_a_thing_name_is_rejected(deployment: Deployment) 
     assert rejected(deployment, AWAY, device) == "its common name is not a thing name"
 
 
-@pytest.mark.parametrize("key", ["id", "serial"])
+@pytest.mark.parametrize("key", ["id", "serial", "thing"])
 def test_a_revoked_certificate_stays_out(deployment: Deployment, key: str) -> None:
     device = deployment.issue(f"revoked-{key}")
     keys = {
+        "thing": f"thing:revoked-{key}",
         "id": f"id:{device.id}",
         "serial": f"serial:{deployment.ca.id}:{device.certificate.serial_number:x}",
     }
     deployment.sandbox.client("dynamodb", HOME).put_item(
         TableName=f"{deployment.application}-revocations", Item={"Key": {"S": keys[key]}, "Reason": {"S": "test"}}
     )
-    assert rejected(deployment, HOME, device) == "the certificate is revoked"
+    reason = "the device is REVOKED" if key == "thing" else "the certificate is revoked"
+    assert rejected(deployment, HOME, device) == reason
     assert deployment.row(HOME, f"revoked-{key}") == {}
 
 

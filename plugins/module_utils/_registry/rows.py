@@ -71,7 +71,7 @@ def merge(winner: Row, loser: Row) -> Row:
     }
     newer = max((winner, loser), key=_current_since)
     return {
-        **winner,
+        **{name: value for name, value in winner.items() if name not in CURRENT},
         **{name: newer[name] for name in CURRENT if name in newer},
         "Certificates": certificates,
         "State": _more_severe(STATES, winner["State"], loser["State"]),
@@ -89,9 +89,9 @@ def _more_severe(order: tuple[str, ...], one: str, other: str) -> str:
     return max(one, other, key=order.index)
 
 
-def _current_since(row: Row) -> str:
+def _current_since(row: Row) -> datetime:
     current = row["Certificates"].get(row.get("CertificateId"), {})
-    return str(current.get("RegisteredAt", ""))
+    return moment(current["RegisteredAt"]) if "RegisteredAt" in current else datetime.min.replace(tzinfo=UTC)
 
 
 def _latest(one: Clock, other: Clock) -> dict[str, int]:
