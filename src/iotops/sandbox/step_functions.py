@@ -16,6 +16,7 @@ from ministack.core.responses import error_response_json, json_response
 from ministack.services import stepfunctions as sfn
 
 from iotops.sandbox import (
+    branch_history,
     execution_metrics,
     express,
     machine_permissions,
@@ -181,6 +182,7 @@ def _not_for_express(key: str, original: Any) -> Any:
 def install() -> None:
     """Run executions as their role, within their limits and without the base's pause."""
     service_tasks.install()
+    branch_history.install()
     task_calls.install()
     state_machine_definitions.install()
     sfn.time = _Clock()

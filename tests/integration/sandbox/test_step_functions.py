@@ -361,3 +361,12 @@ def test_row_is_written_by_the_optimised_integration(sandbox: Sandbox) -> None:
     arguments = {"TableName": rows["TableName"], "Item": {"Name": {"S": "a"}, "Colour": {"S": "red"}}}
     output(run(sandbox, machine(sandbox, task("dynamodb:putItem", arguments), arn)))
     assert get(sandbox, rows["TableName"], "a") == {"Name": "a", "Colour": "red"}
+
+
+def test_the_history_shows_the_states_of_each_iteration(sandbox: Sandbox) -> None:
+    inner = {"StartAt": "Inner", "States": {"Inner": {"Type": "Pass", "Next": "Done"}, "Done": {"Type": "Succeed"}}}
+    states = {"Each": {"Type": "Map", "Items": "{% [1, 2] %}", "ItemProcessor": inner, "End": True}}
+    execution = run(sandbox, machine(sandbox, states, role(sandbox, STATES, {"iot:DescribeThing": "*"})))
+    history = sandbox.client("stepfunctions", REGION).get_execution_history(executionArn=execution["executionArn"])
+    entered = [each["stateEnteredEventDetails"]["name"] for each in history["events"] if "Entered" in each["type"]]
+    assert sorted(entered) == ["Done", "Done", "Each", "Inner", "Inner"]
