@@ -64,6 +64,10 @@ class Deployment(Fleet):
         """A device certificate of our CA, or of ``issuer``."""
         return issue(name, issuer or self.ca, **arguments)
 
+    def chain(self, _issued: Issued) -> str:
+        """What a device presents after its own certificate."""
+        return self.ca.pem
+
     def knock(self, issued: Issued, region: str, name: str = "") -> bool:
         """One connection attempt; whether the device was let in."""
         device = self._device(issued, region, name)
@@ -183,7 +187,7 @@ class Deployment(Fleet):
 
     def _device(self, issued: Issued, region: str, name: str) -> Device:
         own = Path(tempfile.mkdtemp(dir=self.directory))  # one device may knock at two regions at the same moment
-        files = issued.files(own, chain=self.ca.pem)
+        files = issued.files(own, chain=self.chain(issued))
         name = name or _name(issued)
         return Device(self.sandbox.regions[region]["mqtt"], self.trust, files, name, "iot.example.com")
 

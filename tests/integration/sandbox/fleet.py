@@ -15,29 +15,28 @@ ALLOW = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "
 
 @dataclass
 class Fleet:
-    """One CA known to several regions."""
+    """One CA known to several regions.
+
+    ``trust``: the device's trust store, with the root that issued the server certificate and nothing else.
+    """
 
     sandbox: Sandbox
     directory: Path
     regions: tuple[str, ...]
     root: Issued = field(default_factory=lambda: issue("Test Root", authority=True))
     ca: Issued = field(init=False)
+    trust: Path = field(init=False)
     ca_ids: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.trust = self.directory / "root.pem"
+        self.trust.write_text(self.root.pem)
         self.ca = issue("Test Issuing CA", self.root, authority=True)
         for region in self.regions:
             answer = self.sandbox.client("iot", region).register_ca_certificate(
                 caCertificate=self.ca.pem, certificateMode="SNI_ONLY", setAsActive=True, allowAutoRegistration=True
             )
             self.ca_ids[region] = answer["certificateId"]
-
-    @property
-    def trust(self) -> Path:
-        """The device's trust store: the root that issued the server certificate, and nothing else."""
-        path = self.directory / "root.pem"
-        path.write_text(self.root.pem)
-        return path
 
     def serve(self, region: str, domain: str = "iot.example.com") -> str:
         """Import a server certificate and serve the domain with it; the certificate's ARN."""

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A deployment that knows more than one CA, changes rows as a controller does, and follows its executions."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from ansible_collections.iotops.fleet.plugins.module_utils._registry import rows
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import typed_item
+from tests.integration.deployment import Deployment, eventually
+from tests.integration.sandbox.mqtt import Issued, issue
+
+HOME, AWAY = "eu-west-1", "us-west-2"
+MACHINES = ("register-device", "converge-device")
+GROUP = "shelf"  # a thing group of both regions
+
+
+@dataclass
+class FaultyFleet(Deployment):
+    """HOME is where things go wrong. ``other_ca`` signs devices too, but only AWAY has it registered."""
+
+    other_ca: Issued = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.other_ca = issue("Other Issuing CA", self.root, authority=True)
+        super().__post_init__()
+        for region in self.regions:
+            self.sandbox.client("iot", region).create_thing_group(thingGroupName=GROUP)
+        self.sandbox.client("iot", AWAY).register_ca_certificate(
+            caCertificate=self.other_ca.pem, certificateMode="SNI_ONLY", setAsActive=True, allowAutoRegistration=True
+        )
+
+    def upload(self, region: str, key: str, function: str, files: dict[str, str] | None = None) -> str:
+        """The bundle of CAs that a function is given has both of ours."""
+        both = {name: content + self.other_ca.pem for name, content in (files or {}).items()}
+        return super().upload(region, key, function, both)
+
+    def change(self, region: str, thing: str, **changes: Any) -> None:
+        """Change a row as an operator does, through the replica of ``region``."""
+
+        def write() -> bool:
+            row = self.row(region, thing)
+            following = rows.following(row, changes, replica=region, writer="controller", now=datetime.now(UTC))
+            return self.put(region, following, row["WriteId"])
+
+        eventually(write)
+
+    def put(self, region: str, row: rows.Row, seen: str = "") -> bool:
+        """Write a row over the one whose WriteId is ``seen`` ("": over none); False when that has changed."""
+        dynamodb = self.sandbox.client("dynamodb", region)
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(WriteId)"}
+        if seen:
+            condition = {
+                "ConditionExpression": "WriteId = :seen",
+                "ExpressionAttributeValues": {":seen": {"S": seen}},
+            }
+        try:
+            dynamodb.put_item(TableName=f"{self.application}-device-inventory", Item=typed_item(row), **condition)
+        except dynamodb.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def join(self, device: Issued, region: str, thing: str) -> None:
+        """Let a device in and wait until both regions are settled."""
+        self.admit(device, region, thing)
+        for each in self.regions:
+            eventually(lambda each=each: self.settled(each, thing), seconds=60)
+
+    def chain(self, issued: Issued) -> str:
+        """Each device presents the CA that signed it."""
+        is_of_other = issued.certificate.issuer == self.other_ca.certificate.subject
+        return (self.other_ca if is_of_other else self.ca).pem
+
+    def machine(self, region: str, name: str) -> str:
+        """ARN of a state machine."""
+        return f"arn:aws:states:{region}:{self.sandbox.account_id}:stateMachine:{self.application}-{name}"
+
+    def replay(self, region: str, letter: dict[str, Any]) -> None:
+        """Start what a machine gave up on again."""
+        self.start(region, letter["Machine"].removeprefix(f"{self.application}-"), letter["Input"])
+
+    @cached_property
+    def executions(self) -> Executions:
+        """The executions of both machines in every region; of STANDARD machines only."""
+        return Executions(self)
+
+
+@dataclass
+class Executions:
+    """What ran with which input. An execution's input never changes, so it is asked for once."""
+
+    fleet: FaultyFleet
+    inputs: dict[str, str] = field(default_factory=dict)
+
+    def all(self, status: str | None = None) -> list[dict[str, Any]]:
+        """Every execution as ListExecutions has it, with ``input`` and ``region``."""
+        found = []
+        for region in self.fleet.regions:
+            states = self.fleet.sandbox.client("stepfunctions", region)
+            for name in MACHINES:
+                arguments = {"stateMachineArn": self.fleet.machine(region, name)}
+                if status:
+                    arguments["statusFilter"] = status
+                for page in states.get_paginator("list_executions").paginate(**arguments):
+                    found += [{**each, "region": region, "machine": name} for each in page["executions"]]
+        return [{**each, "input": self._input(each)} for each in found]
+
+    def stop(self, machine: str, about: str) -> bool:
+        """Stop the running executions of a machine in HOME whose input has the text; whether there was one."""
+        states = self.fleet.sandbox.client("stepfunctions", HOME)
+        wanted = [
+            each["executionArn"]
+            for each in self.all("RUNNING")
+            if (each["region"], each["machine"]) == (HOME, machine) and about in each["input"]
+        ]
+        for arn in wanted:
+            states.stop_execution(executionArn=arn, cause="stopped by the test")
+        return bool(wanted)
+
+    def quiet(self, *, seconds: float) -> None:
+        """Wait until nothing has been running for a while.
+
+        Raises:
+            AssertionError: something still does.
+
+        """
+        end, still = time.monotonic() + seconds, 0
+        while still < 3:
+            running = self.all("RUNNING")
+            still = 0 if running else still + 1
+            assert time.monotonic() < end, f"after {seconds} s {len(running)} still run, of {running[0]['input'][:200]}"
+            time.sleep(0.7)
+
+    def _input(self, execution: dict[str, Any]) -> str:
+        arn = execution["executionArn"]
+        if arn not in self.inputs:
+            states = self.fleet.sandbox.client("stepfunctions", execution["region"])
+            self.inputs[arn] = states.describe_execution(executionArn=arn)["input"]
+        return self.inputs[arn]
+
+
+class AlarmWatch:
+    """Which alarms of HOME were in ALARM when; a context manager."""
+
+    def __init__(self, fleet: FaultyFleet) -> None:
+        self._fleet, self._end = fleet, threading.Event()
+        self._seen: list[tuple[datetime, frozenset[str]]] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> AlarmWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def rang(self, alarm: str, after: datetime, *, seconds: float = 15) -> bool:
+        """Whether the alarm was in ALARM within ``seconds`` after the moment."""
+        return any(alarm in names for at, names in self._seen if 0 <= (at - after).total_seconds() + 1 <= seconds)
+
+    def _run(self) -> None:
+        cloudwatch = self._fleet.sandbox.client("cloudwatch", HOME)
+        while not self._end.wait(0.5):
+            try:
+                alarms = cloudwatch.describe_alarms(StateValue="ALARM")["MetricAlarms"]
+            except Exception:  # noqa: S112  # the sandbox is killed under it
+                continue
+            self._seen.append((datetime.now(UTC), frozenset(each["AlarmName"] for each in alarms)))
+
+
+def about(letter: dict[str, Any]) -> str:
+    """The input of a dead letter as text, in which names and ids can be looked for."""
+    return json.dumps(letter.get("Input", letter))
