@@ -171,6 +171,15 @@ def _test(original: Any) -> Any:
     return test_state
 
 
+def _wait(original: Any) -> Any:
+    def jsonata_wait_seconds(state_def: dict[str, Any], raw_input: Any, ctx: dict[str, Any]) -> Any:
+        """Parts of a second too: AWS wants whole ones, and tests shorten the waits of the definitions."""
+        seconds = sfn._jsonata_state_field(state_def, "Seconds", "number", raw_input, ctx)
+        return seconds if 0 < seconds < 1 else original(state_def, raw_input, ctx)
+
+    return jsonata_wait_seconds
+
+
 def _not_for_express(key: str, original: Any) -> Any:
     def refusing(data: dict[str, Any]) -> Any:
         return express.refusal(data.get(key) or "") or original(data)
@@ -190,6 +199,7 @@ def install() -> None:
     replace(sfn, "_fail_execution", "execution, error, cause", _fail)
     replace(sfn, "_start_execution", "data", _start)
     replace(sfn, "_test_state", "data", _test)
+    replace(sfn, "_jsonata_wait_seconds", "state_def, raw_input, ctx", _wait)
     replace(sfn, "_create_state_machine", "data", _creating)
     replace(sfn, "_update_state_machine", "data", _creating)
     replace(sfn, "_find_matching_retrier", "retriers, error, retry_counts", _retrier)

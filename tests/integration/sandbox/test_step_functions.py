@@ -290,6 +290,31 @@ def test_express_execution_survives_a_kill(tmp_path: Path) -> None:
         sandbox.stop()
 
 
+def test_waits_may_be_shortened_to_parts_of_a_second(sandbox: Sandbox) -> None:
+    states = {
+        "Wait": {"Type": "Wait", "Seconds": 0.2, "Next": "More"},
+        "More": {"Type": "Wait", "Seconds": "{% 0.1 %}"},
+    }
+    states["More"]["End"] = True
+    execution = run(sandbox, machine(sandbox, states, role(sandbox, STATES, {})))
+    assert execution["status"] == "SUCCEEDED"
+    assert (execution["stopDate"] - execution["startDate"]).total_seconds() >= 0.3
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("$hash('abc', 'SHA-256')", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+        ("$sort([{'a': 2}, {'a': 1}], function($l, $r) { $l.a > $r.a })", [{"a": 1}, {"a": 2}]),
+        ("$millis() - $toMillis($now()) < 1000", True),
+        ("$length($uuid())", 36),
+    ],
+)
+def test_functions_that_definitions_rely_on(sandbox: Sandbox, expression: str, expected: object) -> None:
+    states = {"Pass": {"Type": "Pass", "Output": {"found": f"{{% {expression} %}}"}, "End": True}}
+    assert output(run(sandbox, machine(sandbox, states, role(sandbox, STATES, {})))) == {"found": expected}
+
+
 def test_execution_that_lasts_too_long_times_out(sandbox: Sandbox) -> None:
     wait = {"Wait": {"Type": "Wait", "Seconds": 3, "Next": "Done"}, "Done": {"Type": "Succeed"}}
     arn = machine(sandbox, wait, role(sandbox, STATES, {}), top={"TimeoutSeconds": 1})
