@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Targets of bus rules: as their role or under the resource's own policy, with retries and dead letters.
 
+A function is invoked asynchronously: what it throws is between Lambda and its own retries and destinations.
 Source: "Event retry policies and dead-letter queues" of the Amazon EventBridge User Guide.
 """
 
@@ -19,12 +20,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import eventbridge as base
-from ministack.services import sqs
+from ministack.services import lambda_svc, sqs
 
 from iotops.sandbox import execution_role
 from iotops.sandbox.patching import replace
 
-__all__ = ["Settings", "install", "settings"]
+__all__ = ["Settings", "attempt", "install", "settings"]
 
 PRINCIPAL = "events.amazonaws.com"
 
@@ -83,13 +84,15 @@ def _to_queue(original: Any) -> Any:
     return dispatch_to_sqs
 
 
-def _to_function(original: Any) -> Any:
+def _to_function(_original: Any) -> Any:
     def dispatch_to_lambda(arn: str, payload: str) -> None:
         _target, rule = _current.get()
 
         def invoke() -> None:
             _require_function(arn, rule)
-            original(arn, payload)
+            function, config, _name = lambda_svc._get_func_record_for_ref(arn)
+            record = lambda_svc._execution_record_for_config(function, config)
+            lambda_svc.invoke_async_with_retry(record, json.loads(payload))
 
         _deliver(invoke, payload)
 
@@ -115,8 +118,6 @@ def _require_queue(arn: str, target: dict[str, Any], rule: dict[str, Any]) -> No
 
 
 def _require_function(arn: str, rule: dict[str, Any]) -> None:
-    from ministack.services import lambda_svc
-
     function, config, _name = lambda_svc._get_func_record_for_ref(arn)
     if not function or not config:
         raise PermissionError(f"NO_RESOURCE: function {arn} does not exist")
@@ -145,26 +146,35 @@ def _require_policy(policy: Any, action: str, resource: str, rule: dict[str, Any
 
 
 def _deliver(send: Callable[[], None], payload: str) -> None:
-    _workers.submit(contextvars.copy_context().run, _attempt, send, payload)
-
-
-def _attempt(send: Callable[[], None], payload: str) -> None:
     target, rule = _current.get()
+    attempt(send, target, rule.get("Name", ""), lambda error, tries: _bury(target, rule, payload, error, tries))
+
+
+def attempt(
+    send: Callable[[], None], target: dict[str, Any], name: str, bury: Callable[[Exception, int], None]
+) -> None:
+    """Send beside the caller, again and again as the target's retry policy says; in the end ``bury(error, tries)``."""
+    _workers.submit(contextvars.copy_context().run, _attempt, send, target, name, bury)
+
+
+def _attempt(
+    send: Callable[[], None], target: dict[str, Any], name: str, bury: Callable[[Exception, int], None]
+) -> None:
     policy = target.get("RetryPolicy") or {}
     attempts = min(int(policy.get("MaximumRetryAttempts", settings.attempts)), settings.attempts) + 1
     until = time.time() + float(policy.get("MaximumEventAgeInSeconds", 86400))
     delay = settings.first_delay
-    for attempt in range(1, attempts + 1):
+    for number in range(1, attempts + 1):
         try:
             return send()
         except (ClientError, BotoCoreError, PermissionError) as error:
-            base.logger.warning("rule %s: %s", rule.get("Name"), error)
+            base.logger.warning("rule or schedule %s: %s", name, error)
             last: Exception = error
-            if not _transient(error) or attempt == attempts or time.time() + delay > until:
+            if not _transient(error) or number == attempts or time.time() + delay > until:
                 break
         time.sleep(random.uniform(delay / 2, delay))  # noqa: S311 - jitter
         delay = min(delay * 2, settings.longest_delay)
-    return _bury(target, rule, payload, last, attempt)
+    return bury(last, number)
 
 
 def _transient(error: Exception) -> bool:
@@ -202,7 +212,8 @@ def _bury(target: dict[str, Any], rule: dict[str, Any], payload: str, error: Exc
 
 
 def install() -> None:
-    """Deliver to state machines, queues and functions as AWS does."""
+    """Deliver to state machines, queues and functions as AWS does, and look for rules that are due more often."""
+    base._SCHEDULER_TICK_INTERVAL = 1
     replace(base, "_invoke_target", "target, event, rule, view", _invoke)
     replace(base, "_dispatch_to_stepfunctions", "arn, payload", _to_state_machine)
     replace(base, "_dispatch_to_sqs", "spec, payload, sqs_parameters", _to_queue)
