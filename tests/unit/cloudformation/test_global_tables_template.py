@@ -19,7 +19,7 @@ def regions(step: dict[str, Any]) -> list[str]:
     """The regions of a step, the same for all of its tables."""
     tables = [item["Properties"] for item in step["Resources"].values() if "GlobalTable" in item["Type"]]
     listed = [[HOME if isinstance(r["Region"], dict) else r["Region"] for r in t["Replicas"]] for t in tables]
-    assert len(tables) == 4
+    assert len(tables) == 7
     assert all(entry == listed[0] for entry in listed)
     return listed[0]
 
@@ -74,4 +74,5 @@ def test_definitions_have_the_form_of_the_info_module() -> None:
         "stream_view_type": "NEW_AND_OLD_IMAGES",
     }
     assert tables["CreateData"]["key_schema"] == {"HASH": "PK", "RANGE": "SK"}
-    assert sorted(tables) == ["CreateData", "CreateInventory", "CreateRejections", "CreateRevocations"]
+    names = ("AllowList", "Data", "Definitions", "Inventory", "Rejections", "Revocations", "Shadows")
+    assert sorted(tables) == [f"Create{name}" for name in names]
