@@ -98,8 +98,11 @@ class Sandbox:
         """End a cut."""
         self._admin("POST", f"regions/{region}/restore")
 
-    def replication(self, **settings: float) -> dict[str, Any]:
-        """Set ``delay``, ``jitter`` (seconds) and ``reorder`` (probability) of global tables; what is in force."""
+    def replication(self, **settings: float | list[str]) -> dict[str, Any]:
+        """Set ``delay``, ``jitter`` (seconds) and ``reorder`` (probability) of global tables; what is in force.
+
+        ``lanes`` lists what stands still, ``<from>:<to>``, one way each.
+        """
         return dict(self._admin("POST", "replication", settings))
 
     def snapshot(self) -> None:

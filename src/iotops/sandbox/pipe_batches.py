@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack.core.responses import now_iso
-from ministack.services import eventbridge
+from ministack.services import cloudwatch, eventbridge
 from ministack.services import pipes as base
 
 from iotops.sandbox import execution_role
@@ -94,7 +94,10 @@ def deliver(pipe: dict[str, Any], records: list[dict[str, Any]], wanted: Callabl
         except (ClientError, BotoCoreError, PermissionError, _PartlyRefusedError) as error:
             base.logger.warning("Pipes %s: %s", pipe["Name"], error)
             pipe["StateReason"] = str(error)[:512]
-            records = records[getattr(error, "taken", 0) :]
+            taken = getattr(error, "taken", 0)
+            metric = "ExecutionPartiallyFailed" if taken else "ExecutionFailed"
+            cloudwatch.record_metric("AWS/EventBridge/Pipes", metric, 1, "Count", {"PipeName": pipe["Name"]})
+            records = records[taken:]
         attempts += 1
         condition = _exhausted(pipe, records, attempts)
         if (condition and len(records) == 1) or (condition and not _bisects(pipe)):

@@ -34,6 +34,7 @@ class Settings:
     jitter: float = 0.1  # seconds that are added at random
     reorder: float = 0.0  # probability that a write is overtaken by later ones
     cut: set[str] = dataclasses.field(default_factory=set)  # regions that neither send nor receive
+    lanes: set[str] = dataclasses.field(default_factory=set)  # ``<from>:<to>`` that stand still, one way each
     source_table_lock_seconds: float = 0.0  # how long a table that seeded a replica cannot be deleted (24 h on AWS)
     ttl_interval: float = 5.0  # seconds between two searches for expired items
 
@@ -126,7 +127,7 @@ def _arrive(number: int) -> None:
     change = _pending.get(number)
     if change is None:
         return
-    if {change["to"], change["stamp"][1]} & settings.cut:
+    if _stands_still(change):
         _held.add(number)
         if len(_held) == 1:
             _later(_HELD_LOOK, _release)
@@ -136,11 +137,16 @@ def _arrive(number: int) -> None:
     _pending.pop(number, None)
 
 
+def _stands_still(change: dict[str, Any]) -> bool:
+    sender, receiver = change["stamp"][1], change["to"]
+    return bool({sender, receiver} & settings.cut) or f"{sender}:{receiver}" in settings.lanes
+
+
 def _release() -> None:
     """Let go what is no longer cut off."""
     for number in sorted(_held):
         change = _pending.get(number)
-        if change is None or not {change["to"], change["stamp"][1]} & settings.cut:
+        if change is None or not _stands_still(change):
             _held.discard(number)
             _later(random.uniform(0, settings.delay), _arrive, number)  # noqa: S311
     if _held:

@@ -178,6 +178,20 @@ def test_region_that_is_cut_off_catches_up(sandbox: Sandbox) -> None:
     assert eventually(lambda: all(get(sandbox, name, str(number), OTHER) for number in range(5)))
 
 
+def test_one_way_between_two_regions_stands_still(sandbox: Sandbox) -> None:
+    name = make(sandbox, REGION, OTHER, THIRD)
+    sandbox.replication(delay=0.1, lanes=[f"{REGION}:{OTHER}"])
+    try:
+        put(sandbox, name, "from-home")
+        put(sandbox, name, "from-other", OTHER)
+        assert eventually(lambda: get(sandbox, name, "from-home", THIRD) and get(sandbox, name, "from-other"))
+        time.sleep(0.5)
+        assert get(sandbox, name, "from-home", OTHER) is None
+    finally:
+        sandbox.replication(lanes=[])
+    assert eventually(lambda: get(sandbox, name, "from-home", OTHER))
+
+
 def test_nothing_on_its_way_is_lost_by_a_kill(tmp_path: Path) -> None:
     sandbox = Sandbox(tmp_path).start()
     try:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import time
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from iotops.sandbox.client import Sandbox
-from tests.integration.sandbox.chain import allow, eventually, function, get, put, queue, received, role, table
+from tests.integration.sandbox.chain import REGION, allow, eventually, function, get, put, queue, received, role, table
 from tests.integration.sandbox.test_pipes import pipe, reader
 
 # Writes a row for each record; raises for one called ``raise-...``, reports one called ``report-...``.
@@ -95,6 +96,17 @@ def test_what_always_fails_is_found_by_halving_and_left_in_the_dead_letters(chai
     assert note["DDBStreamBatchInfo"]["streamArn"] == chain.rows["LatestStreamArn"]
     assert note["context"]["condition"] == "RetryAttemptsExhausted"
     assert all(chain.row(name) for name in names if name != f"{how}-bad")
+    now = datetime.datetime.now(datetime.UTC)
+    failed = chain.sandbox.client("cloudwatch", REGION).get_metric_statistics(
+        Namespace="AWS/EventBridge/Pipes",
+        MetricName="ExecutionFailed",
+        Dimensions=[{"Name": "PipeName", "Value": chain.pipe}],
+        StartTime=now - datetime.timedelta(minutes=5),
+        EndTime=now + datetime.timedelta(minutes=1),
+        Period=3600,
+        Statistics=["Sum"],
+    )["Datapoints"]
+    assert sum(point["Sum"] for point in failed) >= 3
 
 
 def test_without_permission_nothing_is_called(chain: Chain) -> None:

@@ -8,6 +8,10 @@ import json
 import zipfile
 
 import pytest
+from botocore.exceptions import ClientError
+
+from tests.integration.sandbox.chain import function as chain_function
+from tests.integration.sandbox.chain import role
 
 REGION = "eu-west-2"
 CODE = """
@@ -69,6 +73,41 @@ def test_an_exception_ends_the_invocation_and_not_the_process(function):
 def test_a_function_does_not_inherit_the_environment_of_whoever_started_the_sandbox(function):
     _error, payload = function("index")
     assert not {"HOSTNAME", "PYTEST_CURRENT_TEST", "USER", "SHLVL"} & set(payload["environment"])
+
+
+def test_a_function_calls_as_its_role_in_its_region(sandbox):
+    """boto3 needs no word of the function's; the zip's own modules come first, and IAM is asked at every call."""
+    code = """
+import boto3, os
+
+def handler(event, context):
+    answers = {"region": os.environ["AWS_REGION"]}
+    for name, call in (
+        ("caller", lambda: boto3.client("sts").get_caller_identity()["Arn"]),
+        ("allowed", lambda: boto3.client("iot").describe_thing(thingName="allowed")["thingName"]),
+        ("denied", lambda: boto3.client("iot").describe_thing(thingName="denied")["thingName"]),
+    ):
+        try:
+            answers[name] = call()
+        except Exception as error:
+            answers[name] = str(error)
+    return answers
+"""
+    iot = sandbox.client("iot", REGION)
+    for name in ("allowed", "denied"):
+        iot.create_thing(thingName=name)
+    arn = f"arn:aws:iot:{REGION}:{sandbox.account_id}:thing/allowed"
+    role_arn = role(sandbox, "lambda.amazonaws.com", {"iot:DescribeThing": arn, "sts:GetCallerIdentity": "*"})
+    made = chain_function(sandbox, code, role_arn, region=REGION)
+    answers = json.load(sandbox.client("lambda", REGION).invoke(FunctionName=made)["Payload"])
+    assert (answers["region"], answers["allowed"]) == (REGION, "allowed")
+    assert f":assumed-role/{role_arn.rsplit('/', 1)[-1]}/{made.rsplit(':', 1)[-1]}" in answers["caller"]
+    assert "not authorized to perform: iot:DescribeThing" in answers["denied"]
+
+
+def test_a_function_whose_role_lambda_may_not_assume_is_refused(sandbox):
+    with pytest.raises(ClientError, match="cannot be assumed by Lambda"):
+        chain_function(sandbox, "", role(sandbox, "states.amazonaws.com", {}), region=REGION)
 
 
 def test_a_package_built_for_another_machine_falls_back_to_the_sandboxs_own(function):
