@@ -2,8 +2,9 @@
 """What IAM is told about a request, where the base says something else than AWS.
 
 Attaching and detaching are authorised on the certificate (or other target), a stream's calls on the stream, those of a
-connection on the client, those of a named shadow on the shadow; what a queue does in batches, as what it does singly.
-The gateway's plain HTTP, which never leaves the machine, stands for TLS, so that policies may insist on it.
+connection on the client, those of a named shadow on the shadow, those of targets on their policy; what a queue does in
+batches, as what it does singly. The gateway's plain HTTP, which never leaves the machine, stands for TLS, so that
+policies may insist on it.
 Source: "Actions, resources, and condition keys" of AWS IoT, of Amazon DynamoDB and of Amazon SQS, Service Authorization
 Reference.
 """
@@ -79,6 +80,8 @@ def _extract(original: Any) -> Any:
         found = _resource(service, path, headers, body)
         if service == "iot-data" and (name := _data_resource(path, query_params)):
             return f"arn:aws:iot:{region}:{account_id}:{name}"
+        if service == "iot" and path.startswith("/policy-targets/"):
+            return f"arn:aws:iot:{region}:{account_id}:policy/{path.removeprefix('/policy-targets/')}"
         return found or original(service, method, path, headers, body, query_params, region, account_id)
 
     return extract_resource_arn

@@ -55,6 +55,18 @@ def test_attachments_are_authorised_on_the_certificate(sandbox: Sandbox) -> None
     limited.detach_thing_principal(thingName="iam-thing", principal=mine)
 
 
+def test_targets_are_authorised_on_their_policy(sandbox: Sandbox) -> None:
+    iot = sandbox.client("iot", REGION)
+    policies = []
+    for name in ("iam-shown", "iam-hidden"):
+        document = json.dumps({"Version": "2012-10-17", "Statement": []})
+        policies.append(iot.create_policy(policyName=name, policyDocument=document)["policyArn"])
+    limited = role_client(sandbox, "lister", "iot", {"Action": "iot:ListTargetsForPolicy", "Resource": policies[0]})
+    assert limited.list_targets_for_policy(policyName="iam-shown")["targets"] == []
+    with pytest.raises(ClientError, match="ListTargetsForPolicy"):
+        limited.list_targets_for_policy(policyName="iam-hidden")
+
+
 def test_streams_are_authorised_by_their_arn(sandbox: Sandbox) -> None:
     dynamodb = sandbox.client("dynamodb", REGION)
     streams = []

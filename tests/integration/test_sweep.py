@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""sweep-devices on the sandbox: what no event woke is found and finished."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from iotops.sandbox.client import Sandbox
+from tests.integration.conftest import REGIONS
+from tests.integration.deployment import Deployment, eventually
+from tests.integration.sandbox.mqtt import Issued
+
+HOME, AWAY = REGIONS
+LONG_AGO = "2026-01-01T00:00:00Z"
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A fleet that is swept, without ingestion."""
+    sandbox = Sandbox(tmp_path_factory.mktemp("swept-sandbox")).start()
+    yield Deployment(sandbox, tmp_path_factory.mktemp("swept"), REGIONS, features=("sweep",))
+    sandbox.stop()
+
+
+@pytest.fixture(autouse=True)
+def _calm(swept: Deployment) -> Iterator[None]:
+    yield
+    swept.sandbox.clear_faults()
+    swept.dead_letters(HOME)
+
+
+def sweep(fleet: Deployment, **event: Any) -> dict[str, Any]:
+    """One sweep of the home region, as the schedule makes it or as an operator asks for it."""
+    answer = fleet.sandbox.client("lambda", HOME).invoke(
+        FunctionName=f"{fleet.application}-sweep-devices", Payload=json.dumps(event)
+    )
+    payload = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer, payload
+    return dict(payload)
+
+
+def joined(fleet: Deployment, name: str) -> Issued:
+    """A device that is settled in the home region."""
+    device = fleet.issue(name)
+    fleet.admit(device, HOME)
+    eventually(lambda: fleet.settled(HOME, name))
+    return device
+
+
+def change_row(fleet: Deployment, thing: str, **changes: Any) -> None:
+    """Write the row as a function of the home region does that dies before it starts converge-device."""
+    row = fleet.row(HOME, thing)
+    wanted = {**row, "WriteId": f"write-{time.time_ns()}", "UpdatedRegion": HOME, "UpdatedAt": LONG_AGO, **changes}
+    names = {f"#{name}": name for name in wanted if name != "ThingName"}
+    values = {f":{name}": value for name, value in wanted.items() if name != "ThingName"}
+    fleet.sandbox.client("dynamodb", HOME).update_item(
+        TableName=f"{fleet.application}-device-inventory",
+        Key={"ThingName": {"S": thing}},
+        UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in names.values()),
+        ExpressionAttributeNames=names,
+        ExpressionAttributeValues={name: _typed(value) for name, value in values.items()},
+    )
+
+
+def _typed(value: Any) -> dict[str, Any]:
+    from boto3.dynamodb.types import TypeSerializer
+
+    return dict(TypeSerializer().serialize(value))
+
+
+def test_a_row_that_nobody_was_woken_for_is_applied(swept: Deployment) -> None:
+    device = joined(swept, "forgotten")
+    change_row(swept, "forgotten", State="SUSPENDED")
+    time.sleep(1)
+    assert swept.certificate(HOME, device) == "ACTIVE"
+    assert sweep(swept)["Behind"] == 1
+    eventually(lambda: swept.settled(HOME, "forgotten"))
+    assert swept.certificate(HOME, device) == "INACTIVE"
+    assert sweep(swept)["Behind"] == 0
+
+
+def test_what_failed_is_finished_without_the_device_or_an_operator(swept: Deployment) -> None:
+    device = joined(swept, "failed")
+    fault = swept.sandbox.fault(
+        region=HOME,
+        service="iot",
+        operation="UpdateCertificate",
+        effect="error",
+        error="InvalidRequestException",
+        status=400,
+    )
+    swept.write(HOME, "failed", State="SUSPENDED")
+    eventually(lambda: swept.status(HOME, "failed").get("Error"))
+    swept.sandbox.clear_faults(fault)
+    sweep(swept)
+    eventually(lambda: swept.settled(HOME, "failed"))
+    assert "Error" not in swept.status(HOME, "failed")
+    assert swept.certificate(HOME, device) == "INACTIVE"
+
+
+def test_what_the_clock_changes_is_applied_when_it_is_due(swept: Deployment) -> None:
+    device = joined(swept, "retiring")
+    certificates = swept.row(HOME, "retiring")["Certificates"]
+    retire_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3))
+    certificates[device.id]["RetireAt"] = retire_at
+    change_row(swept, "retiring", Certificates=certificates)
+    sweep(swept)
+    eventually(lambda: swept.status(HOME, "retiring").get("DueAt"))
+    assert swept.certificate(HOME, device) == "ACTIVE"
+    eventually(lambda: swept.status(HOME, "retiring")["DueAt"] < time.time())
+    sweep(swept)
+    eventually(lambda: swept.certificate(HOME, device) == "INACTIVE")
+    eventually(lambda: "DueAt" not in swept.status(HOME, "retiring"))
+
+
+def test_the_status_of_a_row_that_expired_is_forgotten(swept: Deployment) -> None:
+    joined(swept, "expired")
+    swept.sandbox.client("dynamodb", HOME).delete_item(
+        TableName=f"{swept.application}-device-inventory", Key={"ThingName": {"S": "expired"}}
+    )
+    sweep(swept)
+    eventually(lambda: swept.status(HOME, "expired") == {})
+
+
+def test_what_was_changed_without_an_event_is_made_right(swept: Deployment) -> None:
+    iot, account = swept.sandbox.client("iot", HOME), swept.sandbox.account_id
+    policy = f"{swept.application}-device"
+    changed = {name: joined(swept, f"{name}-by-hand") for name in ("detached", "deactivated", "deleted")}
+
+    def arn(name: str) -> str:
+        return f"arn:aws:iot:{HOME}:{account}:cert/{changed[name].id}"
+
+    assert sweep(swept, Registry=True)["LookedAt"] == 0
+    iot.detach_policy(policyName=policy, target=arn("detached"))
+    iot.update_certificate(certificateId=changed["deactivated"].id, newStatus="INACTIVE")
+    iot.detach_thing_principal(thingName="deleted-by-hand", principal=arn("deleted"))
+    iot.delete_thing(thingName="deleted-by-hand")
+    answer = sweep(swept, Registry=True)
+    assert (answer["LookedAt"], answer["Compared"]) == (3, True)
+    eventually(lambda: swept.policies_of(HOME, changed["detached"]) == [policy])
+    eventually(lambda: swept.certificate(HOME, changed["deactivated"]) == "ACTIVE")
+    eventually(lambda: swept.things_of(HOME, changed["deleted"]) == ["deleted-by-hand"])
+    eventually(lambda: all(swept.settled(HOME, f"{name}-by-hand") for name in changed))
+    assert sweep(swept, Registry=True)["LookedAt"] == 0
+
+
+def test_of_two_sweeps_at_once_one_works(swept: Deployment) -> None:
+    table, key = f"{swept.application}-device-status", {"ThingName": {"S": "sweep/devices"}}
+    swept.sandbox.client("dynamodb", HOME).update_item(
+        TableName=table,
+        Key=key,
+        UpdateExpression="SET LeaseOwner = :owner, LeaseUntil = :until",
+        ExpressionAttributeValues={":owner": {"S": "another"}, ":until": {"N": str(int(time.time()) + 4)}},
+    )
+    assert sweep(swept) == {}
+    assert swept.status(HOME, "sweep/devices")["LeaseOwner"] == "another"
+    assert eventually(lambda: sweep(swept))["Behind"] == 0
+    assert "LeaseOwner" not in swept.status(HOME, "sweep/devices")
+
+
+def test_a_stopped_pipe_is_found(swept: Deployment) -> None:
+    pipes = swept.sandbox.client("pipes", HOME)
+    [pipe] = [each["Name"] for each in pipes.list_pipes()["Pipes"] if "-replication-" in each["Name"]]
+    assert sweep(swept)["StoppedPipes"] == []
+    pipes.stop_pipe(Name=pipe)
+    try:
+        eventually(lambda: pipes.describe_pipe(Name=pipe)["CurrentState"] == "STOPPED")
+        assert sweep(swept)["StoppedPipes"] == [pipe]
+    finally:
+        pipes.start_pipe(Name=pipe)
+
+
+def test_at_rest_a_sweep_costs_reads_only(swept: Deployment) -> None:
+    joined(swept, "resting")
+    assert sweep(swept, Registry=True)["LookedAt"] == 0
+    began = swept.sandbox.now()
+    assert sweep(swept)["Woken"] == 0
+    calls = [
+        call["operation"]
+        for call in swept.sandbox.journal(since=began, region=HOME)
+        if "SweepDevicesRole" in str(call["caller"])
+    ]
+    assert sorted(calls) == ["ListPipes", *["Scan"] * 8, "UpdateItem", "UpdateItem"]
