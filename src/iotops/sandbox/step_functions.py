@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import json
 import random
@@ -67,7 +68,7 @@ def _time_limit(execution: dict[str, Any], machine: dict[str, Any]) -> Iterator[
     if not limits:
         yield
         return
-    timer = threading.Timer(min(limits), _time_out, (execution,))
+    timer = threading.Timer(min(limits), contextvars.copy_context().run, (_time_out, execution))
     timer.daemon = True
     timer.start()
     try:
@@ -82,6 +83,7 @@ def _time_out(execution: dict[str, Any]) -> None:
             return
         execution.update(status="TIMED_OUT", stopDate=sfn.now_iso(), error="States.Timeout", cause="")
     sfn._add_event(execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {}})
+    sfn._emit_execution_status_event(execution)
 
 
 def _fail(original: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from iotops.sandbox.client import Sandbox
-from tests.integration.sandbox.chain import REGION, eventually, finished, machine, role, task, unique
+from tests.integration.sandbox.chain import REGION, eventually, finished, machine, queue, received, role, task, unique
 
 STATES = "states.amazonaws.com"
 RETRY = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 5, "BackoffRate": 1}]
@@ -130,3 +130,17 @@ def test_what_a_kill_cuts_off_is_counted_as_failed(tmp_path: Path) -> None:
         assert eventually(lambda: state(own, name) == "ALARM")
     finally:
         own.stop()
+
+
+def test_an_execution_that_took_too_long_is_told_to_the_default_bus(sandbox: Sandbox) -> None:
+    events, (url, queue_arn) = sandbox.client("events", REGION), queue(sandbox, sender="events.amazonaws.com")
+    slow = {"Wait": {"Type": "Wait", "Seconds": 5, "End": True}}
+    arn = machine(sandbox, slow, role(sandbox, STATES, {}), top={"TimeoutSeconds": 1})
+    name = unique("rule")
+    pattern = {"source": ["aws.states"], "detail": {"stateMachineArn": [arn], "status": ["TIMED_OUT"]}}
+    events.put_rule(Name=name, EventPattern=json.dumps(pattern))
+    events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": queue_arn}])
+    start(sandbox, arn, thing="slow")
+    (event,) = received(sandbox, url)
+    assert event["detail-type"] == "Step Functions Execution Status Change"
+    assert json.loads(event["detail"]["input"]) == {"thing": "slow"}
