@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the base's CloudFormation drops or overlooks in types it knows.
 
-Logging of state machines; backups, expiry and protection of tables; validation records of certificates; and the refusal
-to take over a resource that is there already.
+Logging of state machines; backups, expiry and protection of tables; validation records of certificates; the registry
+events of things, types and groups; and the refusal to take over a resource that is there already.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -171,6 +172,29 @@ def _add_validation_record(zone: str, record: dict[str, str]) -> None:
         route53._records[zone] = [*records, wanted]
 
 
+# --- AWS::IoT::Thing, ThingGroup and ThingType -----------------------------------------------------------------------
+
+
+_publishing: set[asyncio.Task[None]] = set()
+
+
+def _reported(handler: Any) -> Any:
+    def reporting(*arguments: Any, **named: Any) -> Any:
+        """The base publishes the events of API calls only."""
+        events: list[Any] = []
+        token = iot._pending_events.set(events)
+        try:
+            return handler(*arguments, **named)
+        finally:
+            iot._pending_events.reset(token)
+            for event in events:
+                task = asyncio.get_running_loop().create_task(iot._publish_event(*event))
+                _publishing.add(task)
+                task.add_done_callback(_publishing.discard)
+
+    return reporting
+
+
 # type: {operation: function that wraps the base's}
 _WRAPPED: dict[str, dict[str, Callable[[Any], Any]]] = {
     "AWS::CertificateManager::Certificate": {"create": _certificate_create},
@@ -185,5 +209,8 @@ def install() -> None:
     for kind, wrappers in _WRAPPED.items():
         for operation, wrap in wrappers.items():
             handlers[kind][operation] = wrap(handlers[kind][operation])
+    for kind in ("AWS::IoT::Thing", "AWS::IoT::ThingGroup", "AWS::IoT::ThingType"):
+        for operation in ("create", "update", "delete"):
+            handlers[kind][operation] = _reported(handlers[kind][operation])
     for kind in _EXISTS:
         handlers[kind]["create"] = _unless_there(kind, handlers[kind]["create"])

@@ -194,7 +194,8 @@ def _batch(mapping: dict[str, Any], function: dict[str, Any], config: dict[str, 
 
 def _receive(client: Any, url: str, mapping: dict[str, Any]) -> list[dict[str, Any]]:
     """The next batch: what there is, or what comes until the batching window closes."""
-    size, messages = int(mapping.get("BatchSize") or 10), []
+    messages: list[dict[str, Any]] = []
+    size = int(mapping.get("BatchSize") or 10)
     until = time.monotonic() + float(mapping.get("MaximumBatchingWindowInSeconds") or 0)
     while len(messages) < size:
         wanted = min(size - len(messages), _LARGEST_RECEIVE)

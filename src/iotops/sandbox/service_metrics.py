@@ -70,18 +70,30 @@ def _emit(original: Any) -> Any:
     return emit_lambda_metrics
 
 
-def _counted(emit: Any) -> Any:
-    def made(original: Any) -> Any:
-        def execute_function_warm(func: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
-            started = time.monotonic()
-            result: dict[str, Any] = original(func, event, request_id)
-            name = (func.get("config") or func).get("FunctionName", "")
-            emit(name, (time.monotonic() - started) * 1000, bool(result.get("error")), throttle=False)
-            return result
+def _counted(original: Any) -> Any:
+    def execute_function_warm(func: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
+        started = time.monotonic()
+        result: dict[str, Any] = original(func, event, request_id)
+        dimensions = {"FunctionName": (func.get("config") or func).get("FunctionName", "")}
+        _tally("Invocations", 1, "Count", dimensions)
+        _tally("Errors", int(bool(result.get("error"))), "Count", dimensions)
+        _tally("Duration", (time.monotonic() - started) * 1000, "Milliseconds", dimensions)
+        return result
 
-        return execute_function_warm
+    return execute_function_warm
 
-    return made
+
+def _tally(metric: str, value: float, unit: str, dimensions: dict[str, str]) -> None:
+    """Add a value to the statistic set of this second: thousands of invocations are not thousands of points."""
+    now = time.time()
+    points = cloudwatch._metric_bucket(("AWS/Lambda", metric, cloudwatch._dims_key(dimensions)))
+    if points and now - points[-1]["Timestamp"] < 1 and (known := points[-1].get("_stat")):
+        known["SampleCount"] += 1
+        known["Sum"] += value
+        known["Minimum"], known["Maximum"] = min(known["Minimum"], value), max(known["Maximum"], value)
+    else:
+        found = {"SampleCount": 1, "Sum": value, "Minimum": value, "Maximum": value}
+        cloudwatch._store_datum("AWS/Lambda", metric, dimensions, now, unit, None, None, None, found)
 
 
 def _logged(original: Any) -> Any:
@@ -154,9 +166,8 @@ def _start(original: Any) -> Any:
 def install() -> None:
     """Measure, and look at the alarms once a second; to be installed after what evaluates them."""
     replace(cloudwatch, "_evaluate_alarm", "alarm", _evaluate)
-    counted = _counted(lambda_svc._emit_lambda_metrics)
     replace(lambda_svc, "_emit_lambda_metrics", "function_name, duration_ms, error, throttle", _emit)
-    replace(lambda_svc, "_execute_function_warm", "func, event, request_id", counted)
+    replace(lambda_svc, "_execute_function_warm", "func, event, request_id", _counted)
     replace(lambda_svc, "_emit_lambda_logs", "func, request_id, log_text, error, duration_ms, log_source", _logged)
     replace(eventbridge, "start_scheduler", "", _start)
     replace(cloudwatch_logs, "_fanout_to_subscription_filters", "group_name, stream_name, events", _fanout)
