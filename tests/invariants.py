@@ -20,8 +20,8 @@ from iotops.sandbox.client import Sandbox
 class Region:
     """What one region holds at one moment.
 
-    ``things``: name -> its description; ``certificates``: id -> status; ``things_of`` and ``policies_of``: certificate
-    id -> names.
+    ``things``: name -> its description; ``groups_of``: thing -> names (None: not looked at); ``certificates``: id -> status; ``things_of``
+    and ``policies_of``: certificate id -> names.
     """
 
     name: str
@@ -33,28 +33,51 @@ class Region:
     certificates: Mapping[str, str]
     things_of: Mapping[str, frozenset[str]]
     policies_of: Mapping[str, frozenset[str]]
+    groups_of: Mapping[str, frozenset[str]] | None = None
 
 
-def look(sandbox: Sandbox, application: str, region: str) -> Region:
-    """Read all tables and the registry of a region, as its root user."""
-    iot, dynamodb = sandbox.client("iot", region), sandbox.client("dynamodb", region)
+_TABLES = {
+    "device-inventory": "ThingName",
+    "device-status": "ThingName",
+    "revocations": "Key",
+    "rejections": "CertificateId",
+}
+
+
+def look_at_tables(sandbox: Sandbox, application: str, region: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Table -> key -> item in plain values, of the region's replicas and of its own table."""
+    dynamodb = sandbox.client("dynamodb", region)
 
     def items(table: str) -> list[dict[str, Any]]:
         pages = dynamodb.get_paginator("scan").paginate(TableName=f"{application}-{table}", ConsistentRead=True)
         return [plain_item(item) for page in pages for item in page["Items"]]
 
+    return {table: {item[key]: item for item in items(table)} for table, key in _TABLES.items()}
+
+
+def look(sandbox: Sandbox, application: str, region: str) -> Region:
+    """Read all tables and the registry of a region, as its root user."""
+    iot, tables = sandbox.client("iot", region), look_at_tables(sandbox, application, region)
+
     def listed(operation: str, key: str, **arguments: str) -> list[Any]:
         return [item for page in iot.get_paginator(operation).paginate(**arguments) for item in page[key]]
 
+    things = {each["thingName"]: each for each in listed("list_things", "things")}
     certificates = {each["certificateId"]: each for each in listed("list_certificates", "certificates")}
     attached = {key: each["certificateArn"] for key, each in certificates.items()}
     return Region(
         name=region,
-        rows={item["ThingName"]: item for item in items("device-inventory")},
-        status={item["ThingName"]: item for item in items("device-status")},
-        revocations=frozenset(item["Key"] for item in items("revocations")),
-        rejected=frozenset(item["CertificateId"] for item in items("rejections")),
-        things={each["thingName"]: each for each in listed("list_things", "things")},
+        rows=tables["device-inventory"],
+        status=tables["device-status"],
+        revocations=frozenset(tables["revocations"]),
+        rejected=frozenset(tables["rejections"]),
+        things=things,
+        groups_of={
+            thing: frozenset(
+                each["groupName"] for each in listed("list_thing_groups_for_thing", "thingGroups", thingName=thing)
+            )
+            for thing in things
+        },
         certificates={key: each["status"] for key, each in certificates.items()},
         things_of={
             key: frozenset(listed("list_principal_things", "things", principal=arn)) for key, arn in attached.items()
@@ -155,18 +178,20 @@ def _things(region: Region, _now: datetime) -> Iterator[str]:
                 yield f"{thing}: its type in {region.name} is {found.get('thingTypeName')}, not {row['ThingTypeName']}"
             elif missing := {name for name in wanted if found["attributes"].get(name) != wanted[name]}:
                 yield f"{thing}: other attributes in {region.name}: {', '.join(sorted(missing))}"
+            elif region.groups_of is not None and region.groups_of[thing] != frozenset(row["ThingGroups"]):
+                yield f"{thing}: its groups in {region.name} are {sorted(region.groups_of[thing])}"
         elif row["State"] == "DELETED" and found is not None:
             yield f"{thing}: deleted and still a thing in {region.name}"
 
 
-def _statuses(region: Region, _now: datetime) -> Iterator[str]:
+def _statuses(region: Region, now: datetime) -> Iterator[str]:
     for thing, row in sorted(region.rows.items()):
         status = region.status.get(thing, {})
         if status.get("AppliedWriteId") != row["WriteId"]:
             yield f"{thing}: {region.name} applied {status.get('AppliedWriteId')}, not {row['WriteId']}"
         if "Error" in status:
             yield f"{thing}: in error in {region.name}: {status['Error']}"
-        if "LeaseOwner" in status:
+        if status.get("LeaseUntil", 0) >= now.timestamp():
             yield f"{thing}: a lease is held in {region.name}"
     for key in sorted(region.status.keys() - region.rows.keys()):
         if "/" not in key:
