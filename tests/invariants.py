@@ -20,8 +20,8 @@ from iotops.sandbox.client import Sandbox
 class Region:
     """What one region holds at one moment.
 
-    ``things``: name -> its description; ``groups_of``: thing -> names (None: not looked at); ``certificates``: id -> status; ``things_of``
-    and ``policies_of``: certificate id -> names.
+    ``things``: name -> its description; ``certificates``: id -> status; ``things_of`` and ``policies_of``: certificate
+    id -> names; ``groups_of``: thing -> names, None when nobody looked.
     """
 
     name: str
