@@ -74,8 +74,7 @@ class Comparison:
     def _compare(self, name: str, token: str, pace: Pace) -> tuple[set[str], str | None]:
         if self.seconds_left() <= 0:
             return set(), token
-        kind, argument = name.split("/", 1)
-        listing = self._targets(argument) if kind == "policy" else getattr(self, f"_{kind}")()
+        listing = self._listing(name)
         found: set[str] = set()
         try:
             for items, following in listing.read(token):
@@ -92,6 +91,12 @@ class Comparison:
         if not token:
             found.update(map(listing.owner, listing.unseen))
         return found - {""}, None
+
+    def _listing(self, name: str) -> Listing:
+        kind, argument = name.split("/", 1)
+        if kind == "policy":
+            return self._targets(argument)
+        return self._things() if kind == "things" else self._certificates()
 
     def _certificates(self) -> Listing:
         known = self.devices.certificates

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.unit.asl.definitions import FILES, tasks, texts
+from tests.unit.templates import many, template
 
 # machine: (template, role)
 MACHINES = {
@@ -27,32 +27,6 @@ LOG_DELIVERY = {
     *("logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups"),
 }
 Grant = tuple[str, str]  # action, what it is allowed on
-
-
-class _Loader(yaml.SafeLoader):
-    """CloudFormation's short forms as plain values: ``!Sub text`` as the text, ``!Ref X`` as ``{Ref: X}``."""
-
-
-def _intrinsic(loader: _Loader, tag: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.ScalarNode):
-        text = loader.construct_scalar(node)
-        return text if tag == "Sub" else {tag: text}
-    if isinstance(node, yaml.SequenceNode):
-        return {tag: loader.construct_sequence(node, deep=True)}
-    assert isinstance(node, yaml.MappingNode)
-    return {tag: loader.construct_mapping(node, deep=True)}
-
-
-_Loader.add_multi_constructor("!", _intrinsic)
-
-
-def template(name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.load((FILES / f"cloudformation/{name}.yaml").read_text(), _Loader)  # noqa: S506
-    return loaded
-
-
-def many(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def name_of(resource: Any) -> str:

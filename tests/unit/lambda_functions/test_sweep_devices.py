@@ -460,7 +460,7 @@ def test_what_a_continued_listing_lacks_is_not_taken_for_missing(region: Region)
 def test_a_million_devices_fit_into_one_gigabyte(package: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some 80 MB of it are Python and boto3, so less than 900 bytes may be held of each device at the worst moment."""
     count = 5_000
-    page = 250
+    page = 25
 
     def made(operation: str, table: str, name: str) -> dict[str, Any] | str:
         """What one device has in a page; made when it is read, as it is when it comes from AWS."""

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The CloudFormation templates as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from tests.unit.asl.definitions import FILES
+
+TEMPLATES = tuple(sorted(path.stem for path in (FILES / "cloudformation").glob("*.yaml")))
+
+Resource = dict[str, Any]
+
+
+class _Loader(yaml.SafeLoader):
+    """CloudFormation's short forms as plain values: ``!Sub text`` as the text, ``!Ref X`` as ``{Ref: X}``."""
+
+
+def _intrinsic(loader: _Loader, tag: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        text = loader.construct_scalar(node)
+        return text if tag == "Sub" else {tag: text}
+    if isinstance(node, yaml.SequenceNode):
+        return {tag: loader.construct_sequence(node, deep=True)}
+    assert isinstance(node, yaml.MappingNode)
+    return {tag: loader.construct_mapping(node, deep=True)}
+
+
+_Loader.add_multi_constructor("!", _intrinsic)
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """A template's text as data."""
+    loaded: dict[str, Any] = yaml.load(text, _Loader)  # noqa: S506
+    return loaded
+
+
+def template(name: str) -> dict[str, Any]:
+    """The template of that name."""
+    return parsed((FILES / f"cloudformation/{name}.yaml").read_text())
+
+
+def of_type(resources: dict[str, Resource], *types: str) -> Iterator[tuple[str, Resource]]:
+    """Logical id and properties of the resources of these types."""
+    for logical_id, resource in resources.items():
+        if resource["Type"] in types:
+            yield logical_id, resource.get("Properties", {})
+
+
+def many(value: Any) -> list[Any]:
+    """A list, of one where CloudFormation takes one without brackets."""
+    return value if isinstance(value, list) else [value]
