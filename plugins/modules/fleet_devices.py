@@ -89,12 +89,11 @@ auto_registration_stopped:
   type: bool
 """
 
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
+from ansible_collections.iotops.fleet.plugins.module_utils._aws.progress import write_progress
 from ansible_collections.iotops.fleet.plugins.module_utils._devices.calls import stop_auto_registration
 from ansible_collections.iotops.fleet.plugins.module_utils._devices.removal import Devices, Removal, find_devices
 from ansible_collections.iotops.fleet.plugins.module_utils._iot import ca_certificates
@@ -141,13 +140,6 @@ def known_certificates(module: AnsibleAWSModule) -> set[str]:
     """Return the certificate ids that the registry's rows name, none where there is no table."""
     table = module.params["inventory_table"]
     return (certificate_ids(module.client("dynamodb"), table) or set()) if table else set()
-
-
-def write_progress(path: str | None, line: str) -> None:
-    """Add a line with the time to the file, if there is one."""
-    if path:
-        with Path(path).open("a", encoding="utf-8") as progress:
-            progress.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}\n")
 
 
 def remove_all(module: AnsibleAWSModule) -> dict[str, Any]:

@@ -42,6 +42,27 @@ def plain_value(value: Mapping[str, Any]) -> Any:
     return None if kind == "NULL" else content
 
 
+def typed_item(item: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The reverse of :func:`plain_item`; a set was a list there and is one here."""
+    return {name: _typed_value(value) for name, value in item.items()}
+
+
+def _typed_value(value: Any) -> dict[str, Any]:
+    match value:
+        case None:
+            return {"NULL": True}
+        case bool():
+            return {"BOOL": value}
+        case int() | float():
+            return {"N": str(value)}
+        case str():
+            return {"S": value}
+        case Mapping():
+            return {"M": typed_item(value)}
+        case _:
+            return {"L": [_typed_value(each) for each in value]}
+
+
 def _number(text: str) -> int | float:
     try:
         return int(text)
@@ -49,4 +70,4 @@ def _number(text: str) -> int | float:
         return float(text)
 
 
-__all__ = ["Item", "plain_item", "plain_value"]
+__all__ = ["Item", "plain_item", "plain_value", "typed_item"]

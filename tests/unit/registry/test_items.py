@@ -6,7 +6,7 @@ from boto3.dynamodb.types import TypeSerializer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import plain_item, plain_value
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import plain_item, plain_value, typed_item
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.text(max_size=5),
@@ -19,6 +19,12 @@ VALUES = st.recursive(
 @given(st.dictionaries(st.text(min_size=1, max_size=3), VALUES, max_size=3))
 def test_what_boto3_writes_is_read_as_it_was(item):
     assert plain_item({key: TypeSerializer().serialize(value) for key, value in item.items()}) == item
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(st.text(min_size=1, max_size=3), VALUES, max_size=3))
+def test_what_is_written_is_what_boto3_writes(item):
+    assert typed_item(item) == {key: TypeSerializer().serialize(value) for key, value in item.items()}
 
 
 def test_sets_become_sorted_lists_and_fractions_floats():

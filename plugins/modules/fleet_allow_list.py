@@ -1,0 +1,171 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The iotops.fleet maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_allow_list
+version_added: 0.2.0
+short_description: Say which new devices may come in
+description:
+  - Puts names on the global table C(allow-list), or takes them off, through the replica of this region.
+  - The list is asked only where C(onboarding_allow_list) is true, and only for a name that has no row. Taking a name
+    off does not put a device out.
+author:
+  - The iotops.fleet maintainers (@iotops)
+options:
+  application:
+    description: C(fleet_application), the prefix of the table's name.
+    type: str
+    required: true
+  state:
+    description: Whether the names are to be on the list.
+    type: str
+    choices: [present, absent]
+    default: present
+  devices:
+    description: Names, each alone or as C(name,certificate_id); then only that certificate may come in under the name.
+    type: list
+    elements: str
+  path:
+    description: File with such a name on each line. A first line that begins with C(thing_name) is a heading.
+    type: path
+  threads:
+    description: Calls made at the same time.
+    type: int
+    default: 4
+  progress_path:
+    description: File to which a line is added from time to time, for those who watch a large list.
+    type: path
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    support: full
+    description: Counts what would be written.
+  diff_mode:
+    support: full
+    description: Shows the first 100 names that change.
+  idempotent:
+    support: full
+    description: Names that are on the list with this certificate, or not on it, are not written.
+"""
+
+EXAMPLES = r"""
+- name: Allow two devices
+  iotops.fleet.fleet_allow_list:
+    region: eu-west-1
+    application: multi-region-iot
+    devices:
+      - dev-1
+      - dev-2,3a3e0a0f0b8c4d1f9d5bb4fef2a8c7b6a1d2e3f405162738495a6b7c8d9eafb0
+
+- name: Allow what the factory made
+  iotops.fleet.fleet_allow_list:
+    region: eu-west-1
+    application: multi-region-iot
+    path: batch-2026-07.csv
+"""
+
+RETURN = r"""
+allow_list:
+  description: What was done, or would be in check mode.
+  returned: always
+  type: dict
+  contains:
+    named: {description: Names given., type: int, sample: 2}
+    written: {description: Names put on the list or given another certificate., type: int, sample: 1}
+    removed: {description: Names taken off the list., type: int, sample: 0}
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+
+from ansible_collections.iotops.fleet.plugins.module_utils._aws.progress import write_progress
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.allow_list import AllowList, Entries, parse
+from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError, run_module
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "application": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "devices": {"type": "list", "elements": "str"},
+    "path": {"type": "path"},
+    "threads": {"type": "int", "default": 4},
+    "progress_path": {"type": "path"},
+}
+GIVEN_BY = ("devices", "path")
+SHOWN = 100
+
+
+def named(params: dict[str, Any]) -> Entries:
+    """Return the names given.
+
+    Raises:
+        FleetError: the file cannot be read, or a line is wrong.
+
+    """
+    if params["path"] is None:
+        return parse(params["devices"], option="devices")
+    try:
+        text = Path(params["path"]).read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FleetError(f"path: cannot read {params['path']} ({error}); give a readable text file") from None
+    return parse(text.splitlines(), option=params["path"])
+
+
+def ensure(module: AnsibleAWSModule) -> dict[str, Any]:
+    """Make the list what is wanted and return the module's result.
+
+    Raises:
+        FleetError: no threads.
+
+    """
+    params = module.params
+    if params["threads"] < 1:
+        raise FleetError(f"threads={params['threads']} is less than 1: set 1 or more")
+    entries = named(params)
+    table = AllowList(
+        module.client("dynamodb"),
+        f"{params['application']}-allow-list",
+        params["threads"],
+        lambda line: write_progress(params["progress_path"], f"{module.region} {line}"),
+    )
+    known = table.read(list(entries))
+    is_present = params["state"] == "present"
+    to_write = {name: each for name, each in entries.items() if is_present and known.get(name) != each}
+    to_remove = [] if is_present else list(known)
+    if not module.check_mode:
+        table.put(to_write)
+        table.remove(to_remove)
+    touched = sorted([*to_write, *to_remove])[:SHOWN]
+    return {
+        "changed": bool(touched),
+        "allow_list": {"named": len(entries), "written": len(to_write), "removed": len(to_remove)},
+        "diff": {
+            "before": {name: known[name] for name in touched if name in known},
+            "after": {name: to_write[name] for name in touched if name in to_write},
+        },
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    run_module(
+        AnsibleAWSModule(
+            argument_spec=ARGUMENT_SPEC,
+            required_one_of=[GIVEN_BY],
+            mutually_exclusive=[GIVEN_BY],
+            supports_check_mode=True,
+        ),
+        ensure,
+    )
+
+
+if __name__ == "__main__":
+    main()
