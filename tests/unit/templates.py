@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,9 +40,14 @@ def parsed(text: str) -> dict[str, Any]:
     return loaded
 
 
-def template(name: str) -> dict[str, Any]:
-    """The template of that name."""
+@functools.cache
+def _read(name: str) -> dict[str, Any]:
     return parsed((FILES / f"cloudformation/{name}.yaml").read_text())
+
+
+def template(name: str) -> dict[str, Any]:
+    """The template of that name; the caller's own, to change it as a test likes."""
+    return copy.deepcopy(_read(name))
 
 
 def of_type(resources: dict[str, Resource], *types: str) -> Iterator[tuple[str, Resource]]:
