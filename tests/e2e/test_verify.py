@@ -18,6 +18,7 @@ def scan(fleet: Fleet, region: str, table: str) -> list[dict]:
     return [item for page in pages for item in page["Items"]]
 
 
+@pytest.mark.defect("S1-34")
 @pytest.mark.parametrize(
     ("device", "options"),
     [

@@ -31,6 +31,7 @@ def test_every_task_state_has_a_scenario() -> None:
     assert set(SCENARIOS) == set(task_states())
 
 
+@pytest.mark.defect("S1-1", "S1-8", "S1-26")
 @pytest.mark.quick
 def test_a_part_of_the_matrix(express: FaultyFleet) -> None:
     report = Matrix(express).run(cases(express, QUICK))

@@ -32,6 +32,7 @@ def settled_everywhere(deployment: Deployment, thing: str) -> None:
         eventually(lambda region=region: deployment.settled(region, thing))
 
 
+@pytest.mark.defect("S1-22")
 def test_a_suspended_device_is_out_everywhere_and_comes_back_when_it_is_resumed(deployment: Deployment) -> None:
     device = deployment.issue("suspended")
     deployment.admit(device, HOME)
@@ -57,6 +58,7 @@ def test_a_revoked_device_stays_out_of_every_region_and_cannot_come_back(deploym
         assert not deployment.knock(device, region)
 
 
+@pytest.mark.defect("S1-25", "D-3")
 def test_a_revoked_certificate_that_a_region_never_saw_is_registered_there_as_revoked(deployment: Deployment) -> None:
     device = deployment.issue("unseen")
     deployment.sandbox.replication(delay=3)
@@ -128,6 +130,7 @@ def test_a_certificate_that_aws_signed_is_deleted_with_its_device(deployment: De
         assert deployment.certificate(region, device) == "REVOKED"
 
 
+@pytest.mark.defect("S1-22", "D-14")
 def test_attributes_groups_and_policies_follow_the_row_and_go_with_it(deployment: Deployment) -> None:
     device = deployment.issue("furnished")
     deployment.admit(device, HOME)
@@ -198,6 +201,7 @@ def test_the_session_of_a_suspended_device_is_cut(deployment: Deployment) -> Non
         session.close()
 
 
+@pytest.mark.defect("S1-5")
 def test_of_two_writes_at_once_neither_revocation_nor_certificate_is_lost(deployment: Deployment) -> None:
     old, new = deployment.issue("contended"), deployment.issue("contended")
     deployment.admit(old, HOME)
@@ -219,6 +223,7 @@ def test_of_two_writes_at_once_neither_revocation_nor_certificate_is_lost(deploy
         assert [deployment.certificate(region, each) for each in (old, new)] == ["INACTIVE", "INACTIVE"]
 
 
+@pytest.mark.defect("D-12")
 def test_an_old_event_undoes_nothing(deployment: Deployment) -> None:
     device = deployment.issue("belated")
     deployment.admit(device, HOME)
@@ -236,6 +241,7 @@ def test_an_old_event_undoes_nothing(deployment: Deployment) -> None:
     assert [deployment.certificate(region, device) for region in BOTH] == ["INACTIVE", "INACTIVE"]
 
 
+@pytest.mark.defect("S1-7", "S1-27")
 def test_a_thing_that_exists_is_adopted_with_what_it_has(deployment: Deployment) -> None:
     device = deployment.issue("handmade")
     for region in BOTH:
@@ -253,6 +259,7 @@ def test_a_thing_that_exists_is_adopted_with_what_it_has(deployment: Deployment)
         deployment.connected(device, region).close()
 
 
+@pytest.mark.defect("S1-23")
 def test_a_region_whose_ca_is_not_active_takes_the_certificate_without_it(deployment: Deployment) -> None:
     device = deployment.issue("caless")
     iot, ca = deployment.sandbox.client("iot", AWAY), deployment.ca_ids[AWAY]
@@ -281,6 +288,7 @@ def test_waking_it_again_costs_reads_and_no_registry_call(deployment: Deployment
     assert deployment.status(HOME, "awake") == applied
 
 
+@pytest.mark.defect("S1-21")
 def test_a_device_without_a_row_leaves_no_trace(deployment: Deployment) -> None:
     began = deployment.sandbox.now()
     deployment.start(HOME, "converge-device", {"ThingName": "nobody"})
@@ -302,6 +310,7 @@ def test_what_changes_while_the_lease_is_held_is_applied_by_its_holder(deploymen
     assert deployment.certificate(HOME, device) == "ACTIVE"
 
 
+@pytest.mark.defect("S1-1", "S1-8", "S1-26")
 @pytest.mark.parametrize("operation", ["CreateThing", "AttachThingPrincipal", "AttachPolicy"])
 def test_what_fails_never_leaves_an_active_certificate_and_is_finished_by_the_next_attempt(
     deployment: Deployment, operation: str

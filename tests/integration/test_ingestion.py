@@ -106,6 +106,7 @@ def policy_for(region: str, fleet: Ingesting) -> dict[str, Any]:
     }
 
 
+@pytest.mark.defect("S1-28", "D-4")
 def test_a_thing_made_by_hand_with_two_certificates_and_a_policy_works_in_the_other_region(fleet: Ingesting) -> None:
     iot = fleet.iot(AWAY)
     iot.create_thing(thingName="handmade", attributePayload={"attributes": {"room": "7"}})
@@ -140,6 +141,7 @@ def made(fleet: Ingesting, name: str, region: str = AWAY, **attributes: str) -> 
     return issued
 
 
+@pytest.mark.defect("S1-28", "D-1", "D-7", "D-13", "D-16")
 def test_attributes_types_and_groups_reach_the_other_region_both_ways_without_echo(fleet: Ingesting) -> None:
     made(fleet, "travels", color="red", size="1")
     away, home = fleet.iot(AWAY), fleet.iot(HOME)
@@ -187,6 +189,7 @@ def test_attributes_types_and_groups_reach_the_other_region_both_ways_without_ec
     eventually(lambda: home.list_thing_groups()["thingGroups"] == [])
 
 
+@pytest.mark.defect("S1-25", "S1-28", "D-3")
 def test_a_status_set_by_hand_holds_everywhere_and_a_revocation_is_for_ever(fleet: Ingesting) -> None:
     issued = made(fleet, "statuses")
     iot = fleet.iot(HOME)
@@ -208,6 +211,7 @@ def test_what_the_state_of_the_device_forbids_is_undone(fleet: Ingesting) -> Non
     assert fleet.calm("forbidden") == row
 
 
+@pytest.mark.defect("D-12")
 def test_an_old_or_repeated_event_changes_nothing(fleet: Ingesting) -> None:
     made(fleet, "events", speed="1")
     old = fleet.iot(AWAY).describe_thing(thingName="events")
@@ -253,6 +257,7 @@ def delete_by_hand(fleet: Ingesting, region: str, name: str, *certificates: Issu
     iot.delete_thing(thingName=name)
 
 
+@pytest.mark.defect("S1-28")
 def test_a_device_deleted_in_one_region_is_gone_everywhere_and_may_be_made_again(fleet: Ingesting) -> None:
     issued = made(fleet, "deleted", color="red")
     delete_by_hand(fleet, AWAY, "deleted", issued)

@@ -29,6 +29,7 @@ def store(request: pytest.FixtureRequest, deployment: Deployment) -> str:
     return str(request.param)
 
 
+@pytest.mark.defect("S1-36")
 def test_a_message_is_stored_under_its_own_name_and_reaches_the_other_region(
     deployment: Deployment, device: Issued, store: str
 ) -> None:
@@ -46,6 +47,7 @@ def test_a_message_is_stored_under_its_own_name_and_reaches_the_other_region(
         assert len(uuid) == 36
 
 
+@pytest.mark.defect("S1-36")
 def test_messages_of_one_moment_do_not_replace_each_other(deployment: Deployment, device: Issued, store: str) -> None:
     topic = f"i/talker/burst-{store}"
     connection = deployment.connected(device, AWAY)
@@ -68,6 +70,7 @@ def test_a_device_cannot_publish_as_another_one(deployment: Deployment, device: 
     assert deployment.messages(HOME, "somebody") == []
 
 
+@pytest.mark.defect("S1-32")
 def test_a_device_may_listen_to_its_own_topics_only(deployment: Deployment, device: Issued) -> None:
     connection = deployment.connected(device, HOME)
     assert connection.subscribe("e/talker/#")

@@ -42,6 +42,7 @@ def test_nothing_is_waited_for_in_check_mode(region: Region):
     assert region.run(MODULE, check=True, names=["no-such-table"], wait_active=True)["tables"]
 
 
+@pytest.mark.defect("S1-31")
 def test_both_regions_tell_of_the_same_global_table(region: Region, other_region: Region, application: str):
     regions = sorted([region.name, other_region.name])
     [template] = replica_steps(TEMPLATE, [], regions, region.name)

@@ -62,6 +62,7 @@ def received(deployment: Deployment, url: str):
     return [json.loads(message["Body"]) for message in messages.get("Messages", [])]
 
 
+@pytest.mark.defect("S1-30")
 def test_a_device_that_was_given_up_on_at_every_hop_works_after_replays(deployment: Deployment) -> None:
     """The topic rule fails in the first region, the bus rule in the second one, then the machine."""
     device = deployment.issue("given-up")

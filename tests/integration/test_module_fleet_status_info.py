@@ -41,6 +41,7 @@ def _registry(region: Region) -> None:
     put("rejections", CertificateId="c77")
 
 
+@pytest.mark.defect("S1-29", "D-4")
 @pytest.mark.usefixtures("_registry")
 def test_every_row_is_counted_once_and_the_late_ones_are_named(region: Region, tmp_path: Path) -> None:
     progress = tmp_path / "progress"

@@ -40,6 +40,7 @@ def test_switches_on_what_is_named_and_leaves_the_rest(all_off: Region):
         assert not all_off.run(MODULE, check=check, **wanted)["changed"]
 
 
+@pytest.mark.defect("S1-39")
 def test_an_unnamed_type_keeps_its_state(all_off: Region):
     all_off.run(MODULE, event_configurations={"THING": True})
     all_off.run(MODULE, event_configurations={"POLICY": True})

@@ -36,6 +36,7 @@ def works_everywhere(deployment: Deployment, device: Issued, thing: str) -> None
         assert deployment.dead_letters(region) == []
 
 
+@pytest.mark.defect("S1-17", "D-16")
 @pytest.mark.parametrize(("first", "second"), [(HOME, AWAY), (AWAY, HOME)])
 def test_a_new_device_is_let_in_and_works_in_the_other_region_at_first_try(
     deployment: Deployment, first: str, second: str
@@ -68,6 +69,7 @@ def test_onboarding_takes_at_most_five_iot_calls_in_each_region(deployment: Depl
     assert sorted(calls(AWAY)) == sorted(["CreateThing", "RegisterCertificate", "AttachThingPrincipal", "AttachPolicy"])
 
 
+@pytest.mark.defect("S1-5")
 def test_a_device_may_appear_in_two_regions_at_once(deployment: Deployment) -> None:
     device = deployment.issue("twice")
     with ThreadPoolExecutor(2) as pool:
@@ -76,6 +78,7 @@ def test_a_device_may_appear_in_two_regions_at_once(deployment: Deployment) -> N
     works_everywhere(deployment, device, "twice")
 
 
+@pytest.mark.defect("S1-4", "S1-23")
 def test_a_certificate_that_a_region_registered_before_the_row_arrived_is_activated_there(
     deployment: Deployment,
 ) -> None:
@@ -89,6 +92,7 @@ def test_a_certificate_that_a_region_registered_before_the_row_arrived_is_activa
     works_everywhere(deployment, device, "early")
 
 
+@pytest.mark.defect("S1-12", "S1-13")
 def test_many_events_of_one_certificate_make_one_row(deployment: Deployment) -> None:
     device = deployment.issue("impatient")
     assert not deployment.knock(device, HOME)
@@ -100,6 +104,7 @@ def test_many_events_of_one_certificate_make_one_row(deployment: Deployment) -> 
     assert deployment.row(HOME, "impatient")["Version"] == 1
 
 
+@pytest.mark.defect("S1-3")
 def test_a_renewed_certificate_of_a_known_device_becomes_its_current_one(deployment: Deployment) -> None:
     old, new = deployment.issue("renewed"), deployment.issue("renewed")
     deployment.admit(old, HOME)
@@ -132,6 +137,7 @@ def test_an_expired_certificate_leaves_the_row_and_the_twenty_first_is_not_let_i
     assert rejected(deployment, HOME, devices[2]) == "the device has 20 certificates that are valid"
 
 
+@pytest.mark.defect("S1-15")
 def test_with_an_allow_list_a_new_device_has_to_be_on_it(deployment: Deployment) -> None:
     known = deployment.issue("known-before")
     deployment.admit(known, HOME)
@@ -165,6 +171,7 @@ def rejected(deployment: Deployment, region: str, device: Issued) -> str:
     return str(rejection["Reason"])
 
 
+@pytest.mark.defect("S1-15")
 def test_a_certificate_of_another_ca_of_the_account_is_never_activated(deployment: Deployment) -> None:
     stranger = issue("Stranger CA", authority=True)
     deployment.sandbox.client("iot", HOME).register_ca_certificate(
@@ -175,11 +182,13 @@ def test_a_certificate_of_another_ca_of_the_account_is_never_activated(deploymen
     assert deployment.row(HOME, "foreign") == {}
 
 
+@pytest.mark.defect("S1-14", "S1-15", "D-11")
 def test_a_certificate_without_a_thing_name_is_rejected(deployment: Deployment) -> None:
     device = deployment.issue("no thing name")
     assert rejected(deployment, AWAY, device) == "its common name is not a thing name"
 
 
+@pytest.mark.defect("S1-15")
 @pytest.mark.parametrize("key", ["id", "serial", "thing"])
 def test_a_revoked_certificate_stays_out(deployment: Deployment, key: str) -> None:
     device = deployment.issue(f"revoked-{key}")
@@ -208,6 +217,7 @@ def test_a_new_certificate_does_not_bring_a_revoked_or_deleted_device_back(deplo
     assert deployment.row(HOME, thing)["CertificateId"] == old.id
 
 
+@pytest.mark.defect("S1-6", "S1-20")
 def test_what_cannot_be_finished_is_a_dead_letter_and_the_next_attempt_finishes_it(deployment: Deployment) -> None:
     device = deployment.issue("unlucky")
     fault = deployment.sandbox.fault(
@@ -228,6 +238,7 @@ def test_what_cannot_be_finished_is_a_dead_letter_and_the_next_attempt_finishes_
     assert "Error" not in deployment.status(HOME, f"certificate/{device.id}")
 
 
+@pytest.mark.defect("S1-9")
 def test_a_throttled_call_is_made_again(deployment: Deployment) -> None:
     device = deployment.issue("throttled")
     deployment.sandbox.fault(

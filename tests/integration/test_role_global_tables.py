@@ -74,6 +74,7 @@ def writes(calls: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(c["region"], c["operation"]) for c in calls if not c["operation"].startswith(READS)]
 
 
+@pytest.mark.defect("D-16")
 def test_regions_come_one_after_the_other_and_only_what_is_missing_is_asked_of_the_home_region(fleet: Fleet):
     _, calls = fleet.run("--check", "--diff")
     assert writes(calls) == []

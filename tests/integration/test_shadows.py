@@ -123,6 +123,7 @@ def handled(fleet: Deployment, region: str) -> None:
     eventually(empty)
 
 
+@pytest.mark.defect("S1-28", "D-13")
 @pytest.mark.parametrize(("here", "shadow"), [(HOME, CLASSIC), (AWAY, CLASSIC), (HOME, "config"), (AWAY, "config")])
 def test_a_device_and_an_application_see_each_other_across_regions(
     fleet: Deployment, device: Issued, here: str, shadow: str
@@ -147,6 +148,7 @@ def test_a_device_and_an_application_see_each_other_across_regions(
     connection.close()
 
 
+@pytest.mark.defect("D-7")
 def test_each_update_is_recorded_once_and_applied_once(fleet: Deployment, device: Issued, name: str) -> None:
     began = fleet.sandbox.now()
     update(fleet, HOME, "shadowed", name, reported={"a": 1})
@@ -217,6 +219,7 @@ def test_an_update_that_was_not_recorded_yet_outlives_one_of_the_other_region_th
     agree(fleet, "shadowed", name, {"reported": {"n": "newer"}})
 
 
+@pytest.mark.defect("D-12")
 def test_what_is_old_changes_nothing_and_brings_nothing_back(fleet: Deployment, device: Issued, name: str) -> None:
     update(fleet, HOME, "shadowed", name, reported={"n": 1})
     agree(fleet, "shadowed", name, {"reported": {"n": 1}})

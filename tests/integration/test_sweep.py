@@ -73,6 +73,7 @@ def _typed(value: Any) -> dict[str, Any]:
     return dict(TypeSerializer().serialize(value))
 
 
+@pytest.mark.defect("S1-28", "S1-30", "D-2")
 def test_a_row_that_nobody_was_woken_for_is_applied(swept: Deployment) -> None:
     device = joined(swept, "forgotten")
     change_row(swept, "forgotten", State="SUSPENDED")
@@ -84,6 +85,7 @@ def test_a_row_that_nobody_was_woken_for_is_applied(swept: Deployment) -> None:
     assert sweep(swept)["Behind"] == 0
 
 
+@pytest.mark.defect("D-2")
 def test_what_failed_is_finished_without_the_device_or_an_operator(swept: Deployment) -> None:
     device = joined(swept, "failed")
     fault = swept.sandbox.fault(
@@ -118,6 +120,7 @@ def test_what_the_clock_changes_is_applied_when_it_is_due(swept: Deployment) -> 
     eventually(lambda: "DueAt" not in swept.status(HOME, "retiring"))
 
 
+@pytest.mark.defect("D-6")
 def test_the_status_of_a_row_that_expired_is_forgotten(swept: Deployment) -> None:
     joined(swept, "expired")
     swept.sandbox.client("dynamodb", HOME).delete_item(
@@ -127,6 +130,7 @@ def test_the_status_of_a_row_that_expired_is_forgotten(swept: Deployment) -> Non
     eventually(lambda: swept.status(HOME, "expired") == {})
 
 
+@pytest.mark.defect("D-14")
 def test_what_was_changed_without_an_event_is_made_right(swept: Deployment) -> None:
     iot, account = swept.sandbox.client("iot", HOME), swept.sandbox.account_id
     policy = f"{swept.application}-device"

@@ -37,12 +37,14 @@ def all_tasks() -> list[Any]:
     return [pytest.param(name, state, id=f"{m}-{name}") for m in MACHINES for name, state in tasks(m).items()]
 
 
+@pytest.mark.defect("S1-20")
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_machine_ends_before_express_would_end_it(machine: str) -> None:
     assert definition(machine)["QueryLanguage"] == "JSONata"
     assert definition(machine)["TimeoutSeconds"] < EXPRESS_LIMIT
 
 
+@pytest.mark.defect("S1-9", "S1-10", "D-12")
 @pytest.mark.parametrize(("name", "task"), all_tasks())
 def test_a_task_has_a_time_limit_and_retries_what_passes_and_nothing_else(name: str, task: State) -> None:
     assert 0 < task["TimeoutSeconds"] <= 30
@@ -54,6 +56,7 @@ def test_a_task_has_a_time_limit_and_retries_what_passes_and_nothing_else(name: 
         assert waits(retrier) <= 150
 
 
+@pytest.mark.defect("S1-8", "S1-9", "S1-20")
 @pytest.mark.parametrize("machine", MACHINES)
 def test_every_error_of_every_task_ends_in_a_dead_letter(machine: str) -> None:
     states = definition(machine)["States"]
@@ -103,6 +106,7 @@ def test_a_lease_of_convergence_outlives_its_machine() -> None:
     assert int(re.findall(r"\+ (\d+)", until)[0]) > machine["TimeoutSeconds"]
 
 
+@pytest.mark.defect("S1-18", "D-10")
 def test_a_certificate_gets_its_status_after_thing_and_policies() -> None:
     states = dict(all_states(definition("converge-device")))
     path, name = [], "AttachThing"

@@ -115,6 +115,7 @@ CHECKS: dict[str, Callable[[str, Resource, dict[str, Resource]], Iterator[str]]]
 }
 
 
+@pytest.mark.defect("S1-20", "S1-30", "D-6")
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_every_hop_tries_again_keeps_what_it_gives_up_and_alarms(name: str) -> None:
     assert problems(template(name)["Resources"]) == []

@@ -101,6 +101,7 @@ def _targets(service: str, permission: str, arguments: Any, values: dict[str, An
     return {name_of(named.replace("https://sqs.", "arn:").rsplit("/", 1)[-1])}
 
 
+@pytest.mark.defect("S1-19", "D-18")
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_machine_is_granted_what_it_calls_and_calls_what_it_is_granted(machine: str) -> None:
     assert granted(machine) == called(machine)
@@ -112,6 +113,7 @@ def test_a_definition_is_given_the_substitutions_it_uses_and_no_other(machine: s
     assert set(substitutions(machine)) == set(re.findall(r"\$\{(\w+)\}", text))
 
 
+@pytest.mark.defect("S1-19")
 def test_certificate_identity_calls_no_service_and_is_granted_its_log_only() -> None:
     tree = ast.parse((FILES / "lambda/certificate_identity/handler.py").read_text())
     imports = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names} | {
@@ -135,6 +137,7 @@ def test_a_role_is_assumed_only_on_behalf_of_this_account(name: str) -> None:
             assert "aws:SourceArn" in {key for each in statement["Condition"].values() for key in each}
 
 
+@pytest.mark.defect("S1-38")
 @pytest.mark.parametrize("path", sorted((FILES / "cloudformation").glob("*.yaml")), ids=lambda path: path.stem)
 def test_no_template_names_a_partition(path: Path) -> None:
     assert "arn:aws:" not in path.read_text()

@@ -94,6 +94,7 @@ def test_each_generation_in_the_bundle_is_trusted() -> None:
 RSA_1024 = rsa.generate_private_key(65537, 1024)  # noqa: S505 - too weak on purpose
 
 
+@pytest.mark.defect("S1-15")
 @pytest.mark.parametrize(
     ("issued", "reason"),
     [
@@ -137,6 +138,7 @@ def test_a_certificate_of_an_expired_ca_is_not_trusted() -> None:
     assert found["reason"] == "its issuer expired on 2026-07-01T00:00:00Z"
 
 
+@pytest.mark.defect("S1-14")
 @pytest.mark.parametrize("text", ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
 def test_what_is_no_certificate_gets_the_same_answer_with_nothing_in_it(text: str) -> None:
     found = identity.identify(text, issuers=(CA,), now=NOW)

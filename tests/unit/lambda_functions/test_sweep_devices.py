@@ -332,6 +332,7 @@ def changed(**attributes: str) -> Any:
     return lambda thing: {**thing, "attributes": {**thing["attributes"], **attributes}}
 
 
+@pytest.mark.defect("D-4")
 @pytest.mark.parametrize(
     ("change", "device"),
     [
@@ -359,6 +360,7 @@ def test_what_is_not_as_it_was_applied_is_looked_at(
     assert not region.made("start_execution")
 
 
+@pytest.mark.defect("D-4")
 def test_a_policy_that_was_attached_by_hand_is_found(region: Region) -> None:
     region.add("device")
     region.listed()
@@ -457,6 +459,7 @@ def test_what_a_continued_listing_lacks_is_not_taken_for_missing(region: Region)
     assert {call["token"] for name, call in region.calls if name != "list_pipes"} == {"1"}
 
 
+@pytest.mark.defect("D-17")
 def test_a_million_devices_fit_into_one_gigabyte(package: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some 80 MB of it are Python and boto3, so less than 900 bytes may be held of each device at the worst moment."""
     count = 5_000

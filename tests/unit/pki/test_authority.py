@@ -40,6 +40,7 @@ def test_every_certificate_names_its_own_key_and_its_signer_s(pki: Pki) -> None:
         assert named == signer_id
 
 
+@pytest.mark.defect("S1-35")
 @pytest.mark.parametrize(("result", "usage"), [("server", "SERVER_AUTH"), ("device", "CLIENT_AUTH")])
 def test_a_leaf_serves_one_purpose_only(pki: Pki, result: str, usage: str) -> None:
     made = pki.ensure_server()["server"] if result == "server" else pki.ensure_devices("dev-1")["certificates"][0]
@@ -71,6 +72,7 @@ def test_check_mode_predicts_and_writes_nothing(empty_pki: Pki) -> None:
     assert not empty_pki.ensure_issuing(check_mode=True)["changed"]
 
 
+@pytest.mark.defect("S1-35")
 def test_directories_and_keys_are_private_and_are_made_so_again(pki: Pki) -> None:
     key = pki.issuing / "private" / "issuing.key.pem"
     key.chmod(0o644)
@@ -99,6 +101,7 @@ def test_a_revoked_issuing_ca_is_refused(pki: Pki) -> None:
         pki.ensure_issuing()
 
 
+@pytest.mark.defect("S1-35")
 def test_keys_of_cas_are_encrypted_with_the_passphrase(empty_pki: Pki) -> None:
     empty_pki.ensure_root(passphrase="secret words")
     key = (empty_pki.root / "private" / "root.key.pem").read_bytes()

@@ -10,6 +10,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import Pk
 from .conftest import Pki
 
 
+@pytest.mark.defect("S1-35")
 def test_the_names_are_alternative_names_and_the_first_is_the_common_name(pki: Pki) -> None:
     server = pki.ensure_server(names=["iot.example.com", "*.iot.example.com"])["server"]
     assert server["names"] == ["iot.example.com", "*.iot.example.com"]
@@ -30,6 +31,7 @@ def test_a_second_run_changes_nothing(pki: Pki) -> None:
     assert pki.snapshot() == before
 
 
+@pytest.mark.defect("S1-35")
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
