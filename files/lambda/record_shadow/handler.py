@@ -22,8 +22,8 @@ from aws import pages, plain, typed
 
 Message = dict[str, Any]
 TOMBSTONE_DAYS = 30
-# The rules engine stamps messages when it gets to them, which may be in another order: among messages of one region that
-# are not further apart than this (ms), the shadow's version decides. Later than that a lower version began anew.
+# The rules engine stamps messages when it gets to them, which may be in another order: among messages of one region
+# that are not further apart than this (ms), the shadow's version decides. Later than that a lower version began anew.
 DISORDER = 60_000
 DELETION_IS_KNOWN = 60  # seconds until the row says that its thing was deleted out of band
 
@@ -74,9 +74,8 @@ def item_of(message: Message, region: str) -> shadows.Item:
 
 def record(item: shadows.Item) -> None:
     """Write the item if it is newer than what is there, after the one of this region that it follows."""
-    at, same = item["UpdatedAtMs"], "UpdatedRegion = :region AND ShadowVersion {} :version AND UpdatedAtMs > :since"
-    # A deletion has the version of the last update, and nothing to say where there is nothing.
-    unless = same.format(">=") if "State" in item else f"attribute_exists(ExpiresAt) OR ({same.format('>')})"
+    at, follows_it = item["UpdatedAtMs"], ">=" if "State" in item else ">"  # a deletion has the last update's version
+    unless = f"UpdatedRegion = :region AND ShadowVersion {follows_it} :version AND UpdatedAtMs > :since"
     while not shadows.put(item, unless=unless, **{":version": item["ShadowVersion"], ":since": at - DISORDER}):
         there = shadows.read(item["ThingName"], item["ShadowName"])
         if not follows(item, there):

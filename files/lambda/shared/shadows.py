@@ -3,8 +3,8 @@
 An item's place in time is ``(UpdatedAtMs, UpdatedRegion)``; the greatest one holds. How everything becomes equal:
 
 - Each write of an item is followed by ``apply`` in every region: here by who wrote it, elsewhere by the pipe.
-- ``converge`` reads first the shadow, then the item, changes the version of the shadow that it read or nothing, and reads
-  the item again: whichever of a device, a record and a convergence comes last, it sees what the others did. So a
+- ``converge`` reads first the shadow, then the item, changes the version of the shadow that it read or nothing, and
+  reads the item again: whichever of a device, a record and a convergence comes last, it sees what the others did. So a
   device's update that is not yet on record may be undone for the moment, and its record brings it back if it is the
   newer one.
 - Of two items written at once global tables keep the one that was written last, which may be the older one. A stream
