@@ -7,7 +7,7 @@ export LC_ALL ?= C.UTF-8
 export PATH := $(BIN):$(PATH)
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: help site test check lint types unit molecule integration e2e test-long bench build docs \
+.PHONY: help site test check lint types unit molecule integration faults e2e test-long bench build docs \
 	sandbox-up sandbox-down clean links preconditions
 .DEFAULT_GOAL := help
 
@@ -25,7 +25,7 @@ sandbox-down: ## Stop the sandbox; its state stays
 	@test ! -x $(BIN)/iotops || iotops sandbox down
 
 test: check ## Everything that CI runs
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target e2e molecule integration
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target e2e molecule integration faults
 
 check: .venv/test .venv-checkov/ok .build/npm/ok ## Lint, types and unit tests
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint types unit
@@ -55,10 +55,14 @@ molecule: .venv/test ## Every role on a shared sandbox
 integration: .venv/test ## Modules and state machines on the sandbox
 	pytest -q -n 2 -m 'not long' tests/integration
 
+faults: .venv/test ## What must hold whatever goes wrong: faults, a lost region, disorder
+	pytest -q -rP -n 2 -m 'not long' tests/faults
+
 e2e: .venv/test ## The commands of the README, as a new user runs them
 	pytest -q -m 'not long' tests/e2e
 
 test-long: .venv/test ## What needs more time than a CI run has
+	pytest -q -s -m long tests/faults
 	pytest -q -m long tests/integration tests/e2e
 
 bench: .venv/test .venv-awscli/ok ## site.yml against the same work by shell, openssl and the AWS CLI

@@ -63,8 +63,13 @@ def look(sandbox: Sandbox, application: str, region: str) -> Region:
         return [item for page in iot.get_paginator(operation).paginate(**arguments) for item in page[key]]
 
     things = {each["thingName"]: each for each in listed("list_things", "things")}
-    certificates = {each["certificateId"]: each for each in listed("list_certificates", "certificates")}
-    attached = {key: each["certificateArn"] for key, each in certificates.items()}
+    certificates = {each["certificateId"]: each["status"] for each in listed("list_certificates", "certificates")}
+    policies = [each["policyName"] for each in listed("list_policies", "policies")]
+    groups = [each["groupName"] for each in listed("list_thing_groups", "thingGroups")]
+    # From the few to the many, which takes fewer calls than asking each certificate.
+    principals = {name: listed("list_thing_principals", "principals", thingName=name) for name in things}
+    targets = {name: listed("list_targets_for_policy", "targets", policyName=name) for name in policies}
+    members = {name: listed("list_things_in_thing_group", "things", thingGroupName=name) for name in groups}
     return Region(
         name=region,
         rows=tables["device-inventory"],
@@ -72,21 +77,21 @@ def look(sandbox: Sandbox, application: str, region: str) -> Region:
         revocations=frozenset(tables["revocations"]),
         rejected=frozenset(tables["rejections"]),
         things=things,
-        groups_of={
-            thing: frozenset(
-                each["groupName"] for each in listed("list_thing_groups_for_thing", "thingGroups", thingName=thing)
-            )
-            for thing in things
-        },
-        certificates={key: each["status"] for key, each in certificates.items()},
-        things_of={
-            key: frozenset(listed("list_principal_things", "things", principal=arn)) for key, arn in attached.items()
-        },
-        policies_of={
-            key: frozenset(each["policyName"] for each in listed("list_attached_policies", "policies", target=arn))
-            for key, arn in attached.items()
-        },
+        certificates=certificates,
+        things_of=_of_whom(certificates, principals),
+        policies_of=_of_whom(certificates, targets),
+        groups_of=_of_whom(things, members),
     )
+
+
+def _of_whom(members: Iterable[str], lists: Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]:
+    """Member (at the end of its ARN) -> the names of the lists that it is in."""
+    found: dict[str, set[str]] = {member: set() for member in members}
+    for name, entries in lists.items():
+        for entry in entries:
+            if entry.rpartition("/")[2] in found:
+                found[entry.rpartition("/")[2]].add(name)
+    return {member: frozenset(names) for member, names in found.items()}
 
 
 def violations(regions: Sequence[Region], *, now: datetime | None = None) -> list[str]:

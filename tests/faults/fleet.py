@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
-import json
+import sys
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from ansible_collections.iotops.fleet.plugins.module_utils._dead_letters.letters import Letter
+from ansible_collections.iotops.fleet.plugins.module_utils._dead_letters.queue import require_queue
+from ansible_collections.iotops.fleet.plugins.module_utils._dead_letters.replay import Replay
 from ansible_collections.iotops.fleet.plugins.module_utils._registry import rows
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import typed_item
+from tests import invariants
 from tests.integration.deployment import Deployment, eventually
 from tests.integration.sandbox.mqtt import Issued, issue
 
@@ -81,9 +86,52 @@ class FaultyFleet(Deployment):
         """ARN of a state machine."""
         return f"arn:aws:states:{region}:{self.sandbox.account_id}:stateMachine:{self.application}-{name}"
 
-    def replay(self, region: str, letter: dict[str, Any]) -> None:
-        """Start what a machine gave up on again."""
-        self.start(region, letter["Machine"].removeprefix(f"{self.application}-"), letter["Input"])
+    def letters(self, region: str) -> list[Letter]:
+        """Take all dead letters out of the region's queue."""
+        queue = require_queue(self.sandbox.client("sqs", region), self.application, region)
+        taken = []
+        for letters in queue.batches(most=sys.maxsize):
+            for each in letters:
+                queue.delete(each)
+                taken.append(each)
+        return taken
+
+    def redrive(self, region: str, letters: Iterable[Letter]) -> None:
+        """Do with dead letters what playbooks/redrive.yml does.
+
+        Raises:
+            KeptError: it would leave one of them where it is.
+
+        """
+        replay = Replay(
+            client=lambda service: self.sandbox.client(service, region),
+            application=self.application,
+            region=region,
+            partition="aws",
+            account=self.sandbox.account_id,
+            confirm_deletions=False,
+        )
+        for each in letters:
+            replay.attempt(each)
+
+    def late(self, region: str) -> list[str]:
+        """The things whose rows this region has not applied, or not without error."""
+        found = invariants.look_at_tables(self.sandbox, self.application, region)
+        return [
+            thing
+            for thing, row in found["device-inventory"].items()
+            if (status := found["device-status"].get(thing, {})).get("AppliedWriteId") != row["WriteId"]
+            or "Error" in status
+        ]
+
+    def sweep(self, region: str, *things: str) -> None:
+        """Wake what is late, of ``things`` if there are any, once no lease is held: the sweep without its patience."""
+        for thing in self.late(region):
+            if not things or thing in things:
+                eventually(
+                    lambda thing=thing: self.status(region, thing).get("LeaseUntil", 0) < time.time(), seconds=60
+                )
+                self.start(region, "converge-device", {"ThingName": thing})
 
     @cached_property
     def executions(self) -> Executions:
@@ -173,8 +221,3 @@ class AlarmWatch:
             except Exception:  # noqa: S112  # the sandbox is killed under it
                 continue
             self._seen.append((datetime.now(UTC), frozenset(each["AlarmName"] for each in alarms)))
-
-
-def about(letter: dict[str, Any]) -> str:
-    """The input of a dead letter as text, in which names and ids can be looked for."""
-    return json.dumps(letter.get("Input", letter))
