@@ -13,6 +13,7 @@ import pytest
 from iotops.sandbox.client import Sandbox
 from tests.integration.conftest import REGIONS
 from tests.integration.deployment import Deployment, eventually
+from tests.integration.operators import at
 from tests.integration.sandbox.mqtt import Issued
 
 HOME, AWAY = REGIONS
@@ -151,6 +152,18 @@ def test_what_was_changed_without_an_event_is_made_right(swept: Deployment) -> N
     eventually(lambda: swept.things_of(HOME, changed["deleted"]) == ["deleted-by-hand"])
     eventually(lambda: all(swept.settled(HOME, f"{name}-by-hand") for name in changed))
     assert sweep(swept, Registry=True)["LookedAt"] == 0
+
+
+def test_a_sweep_that_was_given_up_on_is_made_by_a_replay(swept: Deployment) -> None:
+    joined(swept, "replayed")
+    change_row(swept, "replayed", State="SUSPENDED")
+    sqs = swept.sandbox.client("sqs", HOME)
+    url = sqs.get_queue_url(QueueName=f"{swept.application}-dead-letters")["QueueUrl"]
+    event = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
+    sqs.send_message(QueueUrl=url, MessageBody=json.dumps(event))
+    answer = at(swept).run("fleet_dead_letters", application=swept.application, state="replayed")
+    assert [letter["outcome"] for letter in answer["replayed"]] == ["sweep-devices"]
+    eventually(lambda: swept.settled(HOME, "replayed"))
 
 
 def test_of_two_sweeps_at_once_one_works(swept: Deployment) -> None:

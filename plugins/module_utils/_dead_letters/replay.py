@@ -51,21 +51,23 @@ class Replay:
             "pipe": self._of_pipe,
             "look": self._of_look,
             "shadow": lambda each: self._send("record-shadow", each.body),
+            "sweep": lambda _each: self._wake("sweep-devices"),
         }
         if letter.kind not in forms:
             raise KeptError("nobody knows its form")
         try:
             return forms[letter.kind](letter)
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise KeptError(f"its {letter.kind} form lacks something ({error!r})") from error
         except AnsibleAWSError as error:
             raise KeptError(str(error)) from error
 
     def _of_machine(self, letter: Letter) -> str:
-        machine = str(letter.body["Machine"]).removeprefix(f"{self.application}-")
+        name, event = letter.execution
+        machine = name.removeprefix(f"{self.application}-")
         if machine not in MACHINES:
-            raise KeptError(f"the fleet has no state machine {letter.body['Machine']}")
-        return self._start(machine, letter.body["Input"])
+            raise KeptError(f"the fleet has no state machine {name}")
+        return self._start(machine, event)
 
     def _of_topic_rule(self, letter: Letter) -> str:
         rule = str(letter.body["ruleName"]).removeprefix(f"{self.application.replace('-', '_')}_")
@@ -87,6 +89,10 @@ class Replay:
         raise KeptError(f"the fleet has no topic rule {letter.body['ruleName']}")
 
     def _of_bus_event(self, letter: Letter) -> str:
+        if letter.body.get("detail-type") == "Scheduled Event":
+            if not calls.invoke_later(self.client("lambda"), self._name("sweep-devices"), {}):
+                raise KeptError("there is no sweep-devices; deploy it with site.yml")
+            return "sweep-devices"
         event = converge_input(letter.body)
         if not event:
             raise KeptError("the event names no device")
@@ -118,13 +124,10 @@ class Replay:
 
     def _without_stream(self, table: str) -> str:
         """A stream keeps records for 24 hours; later, whoever compares tables and registries finds the difference."""
-        event = {"device-inventory": ("sweep-devices", {}), "definitions": ("converge-definition", {})}
-        if table not in event:
+        functions = {"device-inventory": "sweep-devices", "definitions": "converge-definition"}
+        if table not in functions:
             raise KeptError("the stream has forgotten it (24 hours); update the shadow again, in any region")
-        function, payload = event[table]
-        if not calls.invoke_later(self.client("lambda"), self._name(function), payload):
-            raise KeptError(f"the stream has forgotten it (24 hours), and there is no {function}; change the row again")
-        return f"{function}, as the stream has forgotten it"
+        return f"{self._wake(functions[table])}, as the stream has forgotten it"
 
     def _converge_records(self, records: list[dict[str, Any]]) -> str:
         for record in records:
@@ -145,6 +148,11 @@ class Replay:
         failure = calls.invoke(self.client("lambda"), self._name(function), records)
         if failure:
             raise KeptError(f"{function} failed: {failure}")
+        return function
+
+    def _wake(self, function: str) -> str:
+        if not calls.invoke_later(self.client("lambda"), self._name(function), {}):
+            raise KeptError(f"the region has no function {self._name(function)}; deploy it with site.yml")
         return function
 
     def _name(self, name: str) -> str:
