@@ -65,8 +65,10 @@ test-long: .venv/test ## What needs more time than a CI run has
 	pytest -q -s -m long tests/faults
 	pytest -q -m long tests/integration tests/e2e
 
-bench: .venv/test .venv-awscli/ok ## site.yml against the same work by shell, openssl and the AWS CLI
+bench: .venv/test .venv-awscli/ok ## site.yml against the same work by hand; what it costs and takes that devices join
 	python benchmarks/site.py
+	python benchmarks/onboarding.py cost
+	python benchmarks/onboarding.py throughput
 
 build: .venv/test ## Collection tarball and wheel in dist/
 	ansible-galaxy collection build --force --output-path dist
