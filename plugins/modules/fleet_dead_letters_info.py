@@ -23,7 +23,7 @@ options:
     description: Show these only; see RV(letters[].kind).
     type: list
     elements: str
-    choices: [machine, topic_rule, bus_event, pipe, look, shadow, unknown]
+    choices: [machine, topic_rule, bus_event, pipe, look, shadow, sweep, unknown]
     default: []
   most:
     description: Look at so many letters and no more.
@@ -63,9 +63,9 @@ letters:
     message_id: {description: SQS's id., type: str}
     kind:
       description:
-        - V(machine), a state machine failed; V(topic_rule), a rule of AWS IoT could not pass a message on;
-          V(bus_event), a rule of the event bus could not; V(pipe), a place in a stream; V(look) and V(shadow), a
-          message that ingest-thing or record-shadow failed on; V(unknown).
+        - V(machine), a state machine failed or was stopped; V(topic_rule), a rule of AWS IoT could not pass a message
+          on; V(bus_event), a rule of the event bus could not; V(pipe), a place in a stream; V(look) and V(shadow), a
+          message that ingest-thing or record-shadow failed on; V(sweep), a sweep; V(unknown).
       type: str
       sample: machine
     source: {description: Which machine or rule or pipe or function., type: str, sample: fleet-converge-device}

@@ -15,7 +15,9 @@ from typing import Any
 
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import timestamp
 
-KINDS = ("machine", "topic_rule", "bus_event", "pipe", "look", "shadow", "unknown")
+KINDS = ("machine", "topic_rule", "bus_event", "pipe", "look", "shadow", "sweep", "unknown")
+# Of a STANDARD execution: https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+STOPPED = "Step Functions Execution Status Change"
 SHOWN_CHARACTERS = 200
 
 Body = dict[str, Any]
@@ -36,9 +38,11 @@ class Letter:
         """One of ``KINDS``."""
         body = self.body
         forms = {
-            "machine": "Machine" in body and "Input" in body,
+            "machine": ("Machine" in body and "Input" in body) or body.get("detail-type") == STOPPED,
             "topic_rule": "ruleName" in body,
             "pipe": "DDBStreamBatchInfo" in body,
+            # Either its schedule could not wake the function, or the function failed.
+            "sweep": body.get("detail-type") == "Scheduled Event" or "RequestID" in self.notes,
             # A bus rule leaves the event, or what it made of the event for its target.
             "bus_event": "detail-type" in body or "RULE_ARN" in self.notes,
             "look": "look" in body,
@@ -53,6 +57,19 @@ class Letter:
             return json.loads(base64.b64decode(self.body.get("base64OriginalPayload", "")))
         except (binascii.Error, ValueError):
             return None
+
+    @property
+    def execution(self) -> tuple[str, Any]:
+        """Name of the state machine, and the input of the execution that failed or was stopped.
+
+        Raises:
+            KeyError: AWS left the input out, as it was too long.
+
+        """
+        if "Machine" in self.body:
+            return str(self.body["Machine"]), self.body["Input"]
+        detail = self.body["detail"]
+        return str(detail["stateMachineArn"]).rpartition(":")[2], json.loads(detail["input"])
 
     @property
     def is_held(self) -> bool:
@@ -104,7 +121,11 @@ def _last(arn: str) -> str:
 
 def _of_machine(each: Letter) -> tuple[str, str, str]:
     body = each.body
-    return body["Machine"], _subject(body["Input"]), f"{body.get('Error', '')}: {body.get('Cause', '')}"
+    if "Machine" in body:
+        return body["Machine"], _subject(body["Input"]), f"{body.get('Error', '')}: {body.get('Cause', '')}"
+    detail = body.get("detail", {})
+    subject = _subject(json.loads(detail.get("input") or "{}"))
+    return str(detail.get("stateMachineArn", "")).rpartition(":")[2], subject, str(detail.get("status", ""))
 
 
 def _of_topic_rule(each: Letter) -> tuple[str, str, str]:
@@ -132,6 +153,10 @@ def _of_message(each: Letter) -> tuple[str, str, str]:
     return function, _subject(each.body), f"held: {each.body['held']}" if each.is_held else "given up by the function"
 
 
+def _of_sweep(each: Letter) -> tuple[str, str, str]:
+    return "sweep-devices", "", each.notes.get("ErrorMessage") or each.notes.get("ERROR_MESSAGE", "")
+
+
 def _of_unknown(each: Letter) -> tuple[str, str, str]:
     return "", "", each.text
 
@@ -143,6 +168,7 @@ _FACTS = {
     "pipe": _of_pipe,
     "look": _of_message,
     "shadow": _of_message,
+    "sweep": _of_sweep,
     "unknown": _of_unknown,
 }
 

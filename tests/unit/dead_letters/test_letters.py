@@ -87,6 +87,24 @@ SHOWN = [
         ("look", "ingest-thing", "dev", "held: too many"),
     ),
     (made({"shadow": "apply", "thing": "dev"}), ("shadow", "record-shadow", "dev", "given up by the function")),
+    (
+        made(
+            {
+                "detail-type": "Step Functions Execution Status Change",
+                "detail": {
+                    "stateMachineArn": "arn:aws:states:r:1:stateMachine:app-register-device",
+                    "input": '{"certificateId": "c1"}',
+                    "status": "ABORTED",
+                },
+            }
+        ),
+        ("machine", "app-register-device", "c1", "ABORTED"),
+    ),
+    (
+        made({"detail-type": "Scheduled Event", "detail": {}}, RULE_ARN="arn:sweep", ERROR_MESSAGE="denied"),
+        ("sweep", "sweep-devices", "", "denied"),
+    ),
+    (made({}, RequestID="r1", ErrorMessage="too slow"), ("sweep", "sweep-devices", "", "too slow")),
     (made("no JSON"), ("unknown", "", "", "no JSON")),
     (made("[1]"), ("unknown", "", "", "[1]")),
     (made({"Machine": "without input"}), ("unknown", "", "", '{"Machine": "without input"}')),
@@ -102,6 +120,11 @@ def test_a_letter_says_what_who_and_why(given, shown) -> None:
 
 def test_every_kind_has_an_example_above() -> None:
     assert {each.kind for each, _shown in SHOWN} == set(KINDS)
+
+
+def test_a_stopped_execution_has_its_input() -> None:
+    [stopped] = [each for each, shown in SHOWN if shown[3] == "ABORTED"]
+    assert stopped.execution == ("app-register-device", {"certificateId": "c1"})
 
 
 def test_a_record_wakes_with_both_images_or_with_none() -> None:
