@@ -11,7 +11,7 @@ import logging
 from typing import Any
 
 from aws import aws, pages, plain
-from definitions import Document, document_here, here, is_applied, mark_applied
+from definitions import OWN, Document, document_here, here, is_applied, mark_applied
 from rows_table import APPLICATION, Item, read
 
 POLICY_VERSIONS = 5  # https://docs.aws.amazon.com/general/latest/gr/iot-core.html
@@ -31,12 +31,12 @@ def handler(event: list[dict[str, Any]] | dict[str, Any], context: object) -> No
 
 
 def converge(name: str) -> None:
-    """Make one definition what its item says now; nothing when there is no item."""
-    item = read("definitions", Name=name)
+    """Make one definition what its item says now; nothing when there is no item, or when it is the fleet's own."""
+    kind, _, short = name.partition("#")
+    item = {} if short == OWN and kind != "group" else read("definitions", Name=name)
     found = here(name) if item else None
     if found is None:
         return
-    kind, _, short = name.partition("#")
     {"policy": _policy, "type": _type, "group": _group}[kind](short, item, found)
     mark_applied(item)
 
@@ -75,9 +75,10 @@ def _group(name: str, item: Item, found: Item) -> None:
             aws("iot").delete_thing_group(thingGroupName=name)
         return
     wanted, parent = document_here(item), item.get("Parent")
-    properties: Document = {"attributePayload": {"attributes": wanted["attributes"]}}
-    if wanted["description"]:
-        properties["thingGroupDescription"] = wanted["description"]
+    properties: Document = {
+        "thingGroupDescription": wanted["description"],
+        "attributePayload": {"attributes": wanted["attributes"]},
+    }
     if found["State"] == "DELETED":
         if parent:
             converge(f"group#{parent}")
