@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -22,9 +23,11 @@ LONG_AGO = "2026-01-01T00:00:00Z"
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A fleet that is swept, without ingestion."""
+    """A fleet that is swept; in the other region nothing takes in what is changed by hand."""
     sandbox = Sandbox(tmp_path_factory.mktemp("swept-sandbox")).start()
-    yield Deployment(sandbox, tmp_path_factory.mktemp("swept"), REGIONS, features=("sweep",))
+    fleet = Deployment(sandbox, tmp_path_factory.mktemp("swept"), REGIONS, features=("ingestion", "sweep"))
+    fleet.change_stack(AWAY, "sweep", SweepDevicesPackage="sweep-devices", IngestQueue="")
+    yield fleet
     sandbox.stop()
 
 
@@ -35,9 +38,9 @@ def _calm(swept: Deployment) -> Iterator[None]:
     swept.dead_letters(HOME)
 
 
-def sweep(fleet: Deployment, **event: Any) -> dict[str, Any]:
-    """One sweep of the home region, as the schedule makes it or as an operator asks for it."""
-    answer = fleet.sandbox.client("lambda", HOME).invoke(
+def sweep(fleet: Deployment, region: str = HOME, **event: Any) -> dict[str, Any]:
+    """One sweep, as the schedule makes it or as an operator asks for it."""
+    answer = fleet.sandbox.client("lambda", region).invoke(
         FunctionName=f"{fleet.application}-sweep-devices", Payload=json.dumps(event)
     )
     payload = json.loads(answer["Payload"].read())
@@ -46,11 +49,20 @@ def sweep(fleet: Deployment, **event: Any) -> dict[str, Any]:
 
 
 def joined(fleet: Deployment, name: str) -> Issued:
-    """A device that is settled in the home region."""
+    """A device that is settled in both regions."""
     device = fleet.issue(name)
     fleet.admit(device, HOME)
-    eventually(lambda: fleet.settled(HOME, name))
+    eventually(lambda: all(fleet.settled(region, name) for region in REGIONS))
     return device
+
+
+@contextmanager
+def without_events(fleet: Deployment, region: str) -> Iterator[None]:
+    """What happens to things meanwhile is told to nobody."""
+    iot = fleet.sandbox.client("iot", region)
+    iot.update_event_configurations(eventConfigurations={"THING": {"Enabled": False}})
+    yield
+    iot.update_event_configurations(eventConfigurations={"THING": {"Enabled": True}})
 
 
 def change_row(fleet: Deployment, thing: str, **changes: Any) -> None:
@@ -124,6 +136,8 @@ def test_what_the_clock_changes_is_applied_when_it_is_due(swept: Deployment) -> 
 @pytest.mark.defect("D-6")
 def test_the_status_of_a_row_that_expired_is_forgotten(swept: Deployment) -> None:
     joined(swept, "expired")
+    swept.write(HOME, "expired", State="DELETED")
+    eventually(lambda: swept.settled(HOME, "expired"))
     swept.sandbox.client("dynamodb", HOME).delete_item(
         TableName=f"{swept.application}-device-inventory", Key={"ThingName": {"S": "expired"}}
     )
@@ -132,26 +146,44 @@ def test_the_status_of_a_row_that_expired_is_forgotten(swept: Deployment) -> Non
 
 
 @pytest.mark.defect("D-14")
-def test_what_was_changed_without_an_event_is_made_right(swept: Deployment) -> None:
-    iot, account = swept.sandbox.client("iot", HOME), swept.sandbox.account_id
-    policy = f"{swept.application}-device"
-    changed = {name: joined(swept, f"{name}-by-hand") for name in ("detached", "deactivated", "deleted")}
-
-    def arn(name: str) -> str:
-        return f"arn:aws:iot:{HOME}:{account}:cert/{changed[name].id}"
-
+def test_what_was_changed_without_an_event_is_taken_into_the_row(swept: Deployment) -> None:
+    deactivated, deleted = (joined(swept, f"{name}-by-hand") for name in ("deactivated", "deleted"))
     assert sweep(swept, Registry=True)["LookedAt"] == 0
-    iot.detach_policy(policyName=policy, target=arn("detached"))
-    iot.update_certificate(certificateId=changed["deactivated"].id, newStatus="INACTIVE")
-    iot.detach_thing_principal(thingName="deleted-by-hand", principal=arn("deleted"))
-    iot.delete_thing(thingName="deleted-by-hand")
+    iot = swept.sandbox.client("iot", HOME)
+    iot.update_certificate(certificateId=deactivated.id, newStatus="INACTIVE")
+    with without_events(swept, HOME):
+        remove_thing(swept, HOME, "deleted-by-hand", deleted)
     answer = sweep(swept, Registry=True)
-    assert (answer["LookedAt"], answer["Compared"]) == (3, True)
-    eventually(lambda: swept.policies_of(HOME, changed["detached"]) == [policy])
-    eventually(lambda: swept.certificate(HOME, changed["deactivated"]) == "ACTIVE")
-    eventually(lambda: swept.things_of(HOME, changed["deleted"]) == ["deleted-by-hand"])
-    eventually(lambda: all(swept.settled(HOME, f"{name}-by-hand") for name in changed))
-    assert sweep(swept, Registry=True)["LookedAt"] == 0
+    assert (answer["LookedAt"], answer["Compared"]) == (2, True)
+    eventually(lambda: swept.certificate(AWAY, deactivated) == "INACTIVE")
+    eventually(lambda: swept.things_of(HOME, deleted) == ["deleted-by-hand"])
+    assert swept.row(HOME, "deleted-by-hand")["State"] == "ACTIVE"
+
+
+def test_without_ingestion_it_is_made_what_the_row_says(swept: Deployment) -> None:
+    iot, policy = swept.sandbox.client("iot", AWAY), f"{swept.application}-device"
+    changed = {name: joined(swept, f"{name}-far-away") for name in ("detached", "deactivated", "deleted")}
+    eventually(lambda: sweep(swept, AWAY, Registry=True)["LookedAt"] == 0)
+    iot.detach_policy(policyName=policy, target=arn_of(swept, AWAY, changed["detached"]))
+    iot.update_certificate(certificateId=changed["deactivated"].id, newStatus="INACTIVE")
+    with without_events(swept, AWAY):
+        remove_thing(swept, AWAY, "deleted-far-away", changed["deleted"])
+        assert sweep(swept, AWAY, Registry=True)["LookedAt"] == 3
+        eventually(lambda: swept.policies_of(AWAY, changed["detached"]) == [policy])
+        eventually(lambda: swept.certificate(AWAY, changed["deactivated"]) == "ACTIVE")
+        eventually(lambda: swept.things_of(AWAY, changed["deleted"]) == ["deleted-far-away"])
+    eventually(lambda: all(swept.settled(AWAY, f"{name}-far-away") for name in changed))
+    assert sweep(swept, AWAY, Registry=True)["LookedAt"] == 0
+
+
+def remove_thing(fleet: Deployment, region: str, name: str, certificate: Issued) -> None:
+    iot = fleet.sandbox.client("iot", region)
+    iot.detach_thing_principal(thingName=name, principal=arn_of(fleet, region, certificate))
+    iot.delete_thing(thingName=name)
+
+
+def arn_of(fleet: Deployment, region: str, certificate: Issued) -> str:
+    return f"arn:aws:iot:{region}:{fleet.sandbox.account_id}:cert/{certificate.id}"
 
 
 def test_a_sweep_that_was_given_up_on_is_made_by_a_replay(swept: Deployment) -> None:
@@ -194,7 +226,7 @@ def test_a_stopped_pipe_is_found(swept: Deployment) -> None:
 
 def test_at_rest_a_sweep_costs_reads_only(swept: Deployment) -> None:
     joined(swept, "resting")
-    assert sweep(swept, Registry=True)["LookedAt"] == 0
+    assert sweep(swept)["Woken"] == 0
     began = swept.sandbox.now()
     assert sweep(swept)["Woken"] == 0
     calls = [
