@@ -103,7 +103,7 @@ def _each(wakes: list[Wake], act: Callable[[Wake], None], pace: Pace, seconds_le
 
 
 def _wake(wake: Wake) -> None:
-    what = {"ThingName": wake.thing}
+    what: Item = {"ThingName": wake.thing}
     if wake.reason not in ("late", "forgotten"):
         what["Force"] = True
     aws("stepfunctions").start_execution(stateMachineArn=CONVERGE_MACHINE, input=json.dumps(what))
