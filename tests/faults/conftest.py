@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 def _fleet(tmp_path_factory: pytest.TempPathFactory, machine_type: str) -> Iterator[FaultyFleet]:
     # Not above: pytest-ansible makes the collection importable only after this file was read.
     from tests.faults.fleet import AWAY, HOME, FaultyFleet
-    from tests.faults.matrix import FACTOR
+    from tests.faults.matrix import FACTOR, PATIENCE
     from tests.integration.scaled import scaled
 
     sandbox = Sandbox(tmp_path_factory.mktemp("faults-sandbox")).start()
     directory = tmp_path_factory.mktemp("faults")
-    yield FaultyFleet(sandbox, directory, (HOME, AWAY), machine_type=machine_type, definitions=scaled(FACTOR))
+    yield FaultyFleet(
+        sandbox, directory, (HOME, AWAY), machine_type=machine_type, definitions=scaled(FACTOR, timeouts=PATIENCE)
+    )
     sandbox.stop()
 
 

@@ -51,7 +51,7 @@ class FaultyFleet(Deployment):
 
         def write() -> bool:
             row = self.row(region, thing)
-            following = rows.following(row, changes, replica=region, writer="controller", now=datetime.now(UTC))
+            following = rows.following(row, changes, writer="controller", now=datetime.now(UTC))
             return self.put(region, following, row["WriteId"])
 
         eventually(write)
@@ -129,7 +129,7 @@ class FaultyFleet(Deployment):
         for thing in self.late(region):
             if not things or thing in things:
                 eventually(
-                    lambda thing=thing: self.status(region, thing).get("LeaseUntil", 0) < time.time(), seconds=60
+                    lambda thing=thing: self.status(region, thing).get("LeaseUntil", 0) < time.time(), seconds=90
                 )
                 self.start(region, "converge-device", {"ThingName": thing})
 

@@ -27,14 +27,16 @@ from tests.integration.deployment import eventually
 from tests.unit.asl.definitions import tasks
 
 FACTOR = 0.1  # of every wait in the definitions
+PATIENCE = 0.25  # of the time that a task may take, and of the leases: two processors serve all cases at once
 MINUTE = 60 * FACTOR  # seconds
 LONGEST_SILENCE = 1.2 * 30 * FACTOR  # seconds between two attempts of a task
 MANY = 100_000  # ``times`` of a rule that strikes until it is lifted; what is left of it tells how often it struck
 WORKERS = 10
+HEALED_AT_ONCE = 20  # cases; all wake executions at the same moment
 MACHINES = ("register-device", "converge-device")
 ROLES = {"register-device": "*RegisterDeviceRole*", "converge-device": "*ConvergeDeviceRole*"}
 # A call that never gets through, for a little longer than a task waits for it.
-HELD = {"effect": "timeout", "delay": 25 * FACTOR}
+HELD = {"effect": "timeout", "delay": 25 * PATIENCE}
 
 # What goes wrong. ``stopped-before`` and ``killed`` hold the call, and end the execution or the sandbox meanwhile.
 FAULTS: dict[str, dict[str, Any]] = {
@@ -259,16 +261,28 @@ class Matrix:
 
     def _heal(self, unfinished: list[Case]) -> None:
         """Redrive, then let devices come again as they would, then sweep, each time until nothing runs."""
+        self._outwait_leases(unfinished)
         for how, step in (("redrive", self._redrive), ("reconnect", self._reconnect), ("sweep", self._sweep)):
             left = [case for case in unfinished if not case.healed_by]
             if not left:
                 return
-            self._each(left, step)
-            self._settle()
+            for at in range(0, len(left), HEALED_AT_ONCE):
+                self._each(left[at : at + HEALED_AT_ONCE], step)
+                self._settle()
             wrong = self._wrong(left)
             for case in left:
                 if not wrong[case.name]:
                     case.healed_by = how
+
+    def _outwait_leases(self, unfinished: list[Case]) -> None:
+        """An operator comes when the leases of what was stopped have run out."""
+        until = [0.0]
+        for region in self._fleet.regions:
+            status = invariants.look_at_tables(self._sandbox, self._fleet.application, region)["device-status"]
+            for case in unfinished:
+                keys = (case.subject.thing, f"certificate/{case.subject.device.id}")
+                until += [item["LeaseUntil"] for key in keys if "LeaseOwner" in (item := status.get(key, {}))]
+        time.sleep(max(0, max(until) + 1 - time.time()))
 
     def _redrive(self, case: Case) -> None:
         for region, letter in case.letters:
@@ -277,7 +291,7 @@ class Matrix:
     def _reconnect(self, case: Case) -> None:
         """A device knocks for longer than any lease lasts."""
         for region in case.scenario.knocks:
-            end = time.monotonic() + 70 * FACTOR
+            end = time.monotonic() + 70 * PATIENCE
             while not self._fleet.knock(case.subject.device, region, case.subject.thing) and time.monotonic() < end:
                 time.sleep(10 * FACTOR)
 
@@ -333,4 +347,4 @@ def _alarm(status: str) -> str:
     return status.lower().replace("_", "-")
 
 
-__all__ = ["FACTOR", "FAULTS", "Case", "Matrix", "Report", "cases", "task_states"]
+__all__ = ["FACTOR", "FAULTS", "PATIENCE", "Case", "Matrix", "Report", "cases", "task_states"]

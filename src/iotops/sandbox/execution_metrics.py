@@ -29,7 +29,6 @@ _METRICS = {
     "ExecutionSucceeded": "ExecutionsSucceeded",
     "ExecutionTimedOut": "ExecutionsTimedOut",
 }
-_LOADED_AFTER = 2.0  # seconds after which the state of every service is loaded
 _SILENCE = {"breaching": "ALARM", "notBreaching": "OK", "missing": "INSUFFICIENT_DATA"}
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanOrEqualToThreshold": operator.ge,
@@ -57,18 +56,6 @@ def _event(original: Any) -> Any:
         return event
 
     return add_event
-
-
-def _load(original: Any) -> Any:
-    def load_persisted_state(data: Any) -> None:
-        """What ran when the sandbox was killed is FAILED (EXPRESS: runs again), and counted."""
-        records = [record for _key, record in data["executions"].all_items()] if data else []
-        cut = [each for each in records if each.get("status") == "RUNNING" and not each.get("express")]
-        original(data)
-        for record in cut:
-            threading.Timer(_LOADED_AFTER, _count, (record["stateMachineArn"], "ExecutionsFailed")).start()
-
-    return load_persisted_state
 
 
 def _evaluate(_original: Any) -> Any:
@@ -120,6 +107,5 @@ def _describe(original: Any) -> Any:
 def install() -> None:
     """Count executions, and let alarms follow their metrics."""
     replace(sfn, "_add_event", "execution, event_type, details", _event)
-    replace(sfn, "load_persisted_state", "data", _load)
     replace(cloudwatch, "_evaluate_alarm", "alarm", _evaluate)
     replace(cloudwatch, "_describe_alarms", "params, cbor_data, is_cbor, is_json", _describe)

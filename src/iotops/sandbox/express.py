@@ -60,17 +60,20 @@ def start(machine: dict[str, Any], data: dict[str, Any]) -> Any:
 
 
 def take_interrupted(executions: Any) -> list[dict[str, Any]]:
-    """Take the EXPRESS executions out of a saved store."""
+    """Take out of a saved store what was running."""
     if executions is None:
         return []
-    found = [(key, record) for key, record in executions.all_items() if record.get("express")]
+    found = [(key, record) for key, record in executions.all_items() if record["status"] == "RUNNING"]
     for key, _record in found:
         executions.pop_scoped(*key, None)
     return [record for _key, record in found]
 
 
 def run_again(executions: list[dict[str, Any]]) -> None:
-    """Run what a stop interrupted from its beginning: EXPRESS executions run at least once."""
+    """Run what a stop interrupted from its beginning.
+
+    EXPRESS executions run at least once. STANDARD ones would go on where they were; the same execution starts anew.
+    """
     for record in executions:
         where = parse_arn(record["executionArn"])
         with request_scope(where.account_id, where.region):
