@@ -184,7 +184,8 @@ def ensure(module: AnsibleAWSModule) -> dict[str, Any]:
     replica = Replica(module.client("dynamodb"), params["application"], str(module.region))
     rejection = find_one(replica, params)
     result: dict[str, Any] = {"changed": rejection is not None, "rejection": shown(rejection) if rejection else None}
-    before, after = {"rejection": result["rejection"]}, {"rejection": None}
+    before: dict[str, Any] = {"rejection": result["rejection"]}
+    after: dict[str, Any] = {"rejection": None}
     if params["state"] == "released":
         if rejection is None:
             row = released_before(replica, params)

@@ -68,7 +68,7 @@ def stream_records(streams: Any, batch: dict[str, Any]) -> list[Record] | None:
     """The records from ``startSequenceNumber`` to ``endSequenceNumber``; None when the stream has forgotten them."""
     first, last = int(batch["startSequenceNumber"]), int(batch["endSequenceNumber"])
     try:
-        iterator = _iterator(streams, batch)
+        iterator: str | None = _iterator(streams, batch)
         found: list[Record] = []
         while iterator:
             page = _records(streams, iterator)
