@@ -174,8 +174,12 @@ class Comparison:
         for arn in random.sample(self.strangers, min(STRANGERS, len(self.strangers))):  # each gets its turn
             if self.seconds_left() <= 0:
                 break
-            for page in pages("iot", "list_principal_things", principal=arn):
-                things.update(page["things"])
+            try:
+                for page in pages("iot", "list_principal_things", principal=arn):
+                    things.update(page["things"])
+            except ClientError as error:
+                if code(error) != "ResourceNotFoundException":  # it was deleted meanwhile
+                    raise
             pace.wait()
         return things
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.unit.asl.definitions import FILES, tasks, texts
-from tests.unit.templates import many, template
+from tests.unit.templates import TEMPLATES, many, of_type, template
 
 # machine: (template, role)
 MACHINES = {
@@ -20,7 +20,6 @@ MACHINES = {
     "store-message": ("messages", "StoreMessageRole"),
 }
 SERVICES = {"sfn": "states", "iotdataplane": "iot"}
-TRANSACTIONS = {"transactGetItems": "GetItem"}
 # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
 LOG_DELIVERY = {
     *(f"logs:{verb}LogDelivery" for verb in ("Create", "Get", "Update", "Delete")),
@@ -75,7 +74,7 @@ def _calls(task: dict[str, Any], values: dict[str, Any]) -> set[Grant]:
     *_, service, action = task["Resource"].split(":")
     if task["Resource"].endswith(":lambda:invoke"):
         return {("lambda:InvokeFunction", name_of(values[task["Arguments"]["FunctionName"]]))}
-    permission = TRANSACTIONS.get(action, action[:1].upper() + action[1:])
+    permission = action[:1].upper() + action[1:]
     if service == "dynamodb":
         index = task["Arguments"].get("IndexName")
         tables = {key for text in texts(task["Arguments"]) for key in re.findall(r"\$\{\w+Table\}", text)}
@@ -126,12 +125,12 @@ def test_certificate_identity_calls_no_service_and_is_granted_its_log_only() -> 
     assert statement["Resource"] == {"GetAtt": "CertificateIdentityLogs.Arn"}
 
 
-@pytest.mark.parametrize("name", sorted({name for name, _ in MACHINES.values()}))
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name not in ("endpoint", "foundation", "global")])
 def test_a_role_is_assumed_only_on_behalf_of_this_account(name: str) -> None:
-    roles = [r for r in template(name)["Resources"].values() if r["Type"] == "AWS::IAM::Role"]
+    roles = list(of_type(template(name)["Resources"], "AWS::IAM::Role"))
     assert roles
-    for role in roles:
-        [statement] = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    for _, role in roles:
+        [statement] = role["AssumeRolePolicyDocument"]["Statement"]
         if statement["Principal"] != {"Service": "lambda.amazonaws.com"}:  # Lambda names no source
             assert statement["Condition"]["StringEquals"]["aws:SourceAccount"] == {"Ref": "AWS::AccountId"}
             assert "aws:SourceArn" in {key for each in statement["Condition"].values() for key in each}

@@ -67,6 +67,7 @@ class Region:
         self.lease: dict[str, Any] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.refused_tokens: set[str] = set()
+        self.gone: set[str] = set()
 
     def add(
         self,
@@ -129,6 +130,8 @@ class Region:
         self.calls.append((operation, {"subject": subject, "token": token}))
         if token in self.refused_tokens:
             raise ClientError({"Error": {"Code": "InvalidRequestException", "Message": "token"}}, operation)
+        if subject in self.gone:
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": subject}}, operation)
         member, following = {
             "list_things": ("things", "nextToken"),
             "list_certificates": ("certificates", "nextMarker"),
@@ -404,6 +407,18 @@ def test_unknown_things_of_the_fleets_type_and_those_of_unknown_certificates_are
     region.sweep()
     assert region.looked_at() == ["device", "new"]
     assert [call["subject"] for call in region.made("list_principal_things")] == [arn + "01"]
+
+
+def test_what_is_deleted_while_it_is_listed_stops_nothing(region: Region) -> None:
+    region.add("device")
+    region.listed()
+    arn = "arn:aws:iot:eu-west-1:123456789012:cert/01"
+    region.listings["list_certificates", ""][1] += [{"certificateId": "01", "certificateArn": arn, "status": "ACTIVE"}]
+    region.listings["list_policies", ""] = [[{"policyName": "vanished"}]]
+    region.gone = {arn, "vanished"}
+    assert region.sweep()["Compared"] is True
+    assert {call["subject"] for _, call in region.calls} >= region.gone
+    assert region.looked_at() == []
 
 
 def test_without_a_queue_the_region_becomes_what_the_row_says(
