@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import plain_item
 from iotops.sandbox.client import Sandbox
 from tests.integration.deployment import Deployment, eventually
+from tests.integration.features import shadows
 from tests.integration.sandbox.mqtt import Issued
 
 HOME, AWAY = "eu-west-1", "us-west-2"
@@ -285,6 +286,7 @@ def test_the_shadows_of_a_device_that_is_deleted_go_with_it(fleet: Deployment) -
         agree(fleet, "doomed", shadow, None)
 
 
+@pytest.mark.long
 def test_a_message_that_cannot_be_recorded_is_a_dead_letter_after_the_fifth_time(
     fleet: Deployment, device: Issued, name: str
 ) -> None:
@@ -302,3 +304,28 @@ def test_a_message_that_cannot_be_recorded_is_a_dead_letter_after_the_fifth_time
     fleet.sandbox.clear_faults()
     message(fleet, HOME, **letter)
     agree(fleet, "shadowed", name, {"reported": {"n": 1}})
+
+
+@pytest.mark.long
+def test_switched_off_a_region_has_its_own_shadows_and_switched_on_again_nothing_is_undone(
+    fleet: Deployment, device: Issued, name: str
+) -> None:
+    update(fleet, HOME, "shadowed", name, reported={"n": 1})
+    agree(fleet, "shadowed", name, {"reported": {"n": 1}})
+    cloudformation = fleet.sandbox.client("cloudformation", AWAY)
+    cloudformation.delete_stack(StackName=f"{fleet.application}-shadows")
+    cloudformation.get_waiter("stack_delete_complete").wait(
+        StackName=f"{fleet.application}-shadows", WaiterConfig={"Delay": 1}
+    )
+    before = item(fleet, AWAY, "shadowed", name)
+    update(fleet, AWAY, "shadowed", name, reported={"n": "its own"})
+    time.sleep(QUIET)
+    assert item(fleet, AWAY, "shadowed", name) == before
+    began = fleet.sandbox.now()
+    shadows.deploy(fleet, AWAY)
+    time.sleep(QUIET)
+    assert state(fleet, AWAY, "shadowed", name) == {"reported": {"n": "its own"}}
+    assert state(fleet, HOME, "shadowed", name) == {"reported": {"n": 1}}
+    update(fleet, HOME, "shadowed", name, reported={"n": 2})
+    agree(fleet, "shadowed", name, {"reported": {"n": 2}})
+    assert calls(fleet, began, "UpdateThingShadow") == [AWAY]
