@@ -15,11 +15,12 @@ WRITES = {"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWrit
 
 @dataclass(frozen=True)
 class Line:
-    """``count`` units a device, of what ``PRICES`` calls ``unit``."""
+    """``count`` units a device, of what ``PRICES`` calls ``unit``; whether every design has to pay them."""
 
     what: str
     count: float
     unit: str
+    unavoidable: bool = False
 
     @property
     def usd(self) -> float:
