@@ -123,7 +123,7 @@ def _let_aws_sign(fleet: FaultyFleet, subject: Subject) -> None:
         "ThingGroups": [],
         "Attributes": {},
     }
-    assert fleet.put(HOME, rows.following({}, row, replica=HOME, writer="controller", now=datetime.now(UTC)))
+    assert fleet.put(HOME, rows.following({}, row, writer="controller", now=datetime.now(UTC)))
     for region in fleet.regions:
         eventually(lambda region=region: fleet.settled(region, subject.thing), seconds=60)
 
@@ -140,7 +140,6 @@ def _lose_a_suspension(fleet: FaultyFleet, subject: Subject) -> None:
     """What the pipe hands over when somebody's SUSPENDED, written at the same moment, was overwritten here."""
     winner = fleet.row(HOME, subject.thing)
     lost = {**winner, "State": "SUSPENDED", "WriteId": str(uuid.uuid4()), "UpdatedRegion": AWAY}
-    lost["Clock"] = {**winner["Clock"], AWAY: winner["Clock"].get(AWAY, 0) + 1}
     images = {"OldImage": typed_item(lost), "NewImage": typed_item(winner)}
     fleet.start(HOME, "converge-device", {"ThingName": subject.thing, **images})
 

@@ -130,14 +130,18 @@ class Deployment(Fleet):
     def write(self, region: str, thing: str, **changes: Any) -> dict[str, Any]:
         """Change attributes of a row through the region's replica, as a controller does; the row as written."""
         row = self.row(region, thing)
-        new = following(row, changes, replica=region, writer="controller", now=datetime.now(UTC))
+        new = following(row, changes, writer="controller", now=datetime.now(UTC))
+        self.put(region, new, row)
+        return new
+
+    def put(self, region: str, new: dict[str, Any], old: dict[str, Any]) -> None:
+        """Write a row in place of ``old``."""
         self.sandbox.client("dynamodb", region).put_item(
             TableName=f"{self.application}-device-inventory",
             Item=self.image(new),
             ConditionExpression="WriteId = :read",
-            ExpressionAttributeValues={":read": {"S": row["WriteId"]}},
+            ExpressionAttributeValues={":read": {"S": old["WriteId"]}},
         )
-        return new
 
     @staticmethod
     def image(row: dict[str, Any]) -> dict[str, Any]:

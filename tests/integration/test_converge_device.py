@@ -10,7 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import OWN_ATTRIBUTES, digest, timestamp
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import (
+    OWN_ATTRIBUTES,
+    digest,
+    following,
+    timestamp,
+)
 from tests.integration.deployment import Deployment, eventually
 from tests.integration.sandbox.fleet import ALLOW
 
@@ -98,9 +103,7 @@ def test_a_deleted_device_is_revoked_and_detached(deployment: Deployment) -> Non
         iot = deployment.sandbox.client("iot", region)
         with pytest.raises(iot.exceptions.ResourceNotFoundException):
             iot.describe_thing(thingName="deleted")
-        assert not deployment.knock(device, region), (
-            "kept as REVOKED, it cannot register itself again"
-        )
+        assert not deployment.knock(device, region), "kept as REVOKED, it cannot register itself again"
 
 
 def test_a_certificate_that_aws_signed_is_deleted_with_its_device(deployment: Deployment) -> None:
@@ -149,6 +152,16 @@ def test_attributes_groups_and_policies_follow_the_row_and_go_with_it(deployment
         assert [group["groupName"] for group in groups] == ["plant-7"]
         assert sorted(deployment.policies_of(region, device)) == sorted([own, "extra"])
         iot.update_thing(thingName="furnished", attributePayload={"attributes": {"mine": "1"}, "merge": True})
+    for region in BOTH:
+        iot = deployment.sandbox.client("iot", region)
+        iot.create_thing_group(thingGroupName="hall-1", parentGroupName="plant-7")
+    deployment.write(AWAY, "furnished", ThingGroups=["hall-1"])
+    settled_everywhere(deployment, "furnished")
+    for region in BOTH:
+        groups = deployment.sandbox.client("iot", region).list_thing_groups_for_thing(thingName="furnished")[
+            "thingGroups"
+        ]
+        assert [group["groupName"] for group in groups] == ["hall-1"], "one group of a hierarchy"
     deployment.write(HOME, "furnished", Attributes={}, ThingGroups=[], PolicyNames=[own])
     settled_everywhere(deployment, "furnished")
     for region in BOTH:
@@ -175,13 +188,17 @@ def test_a_retired_certificate_is_deactivated_and_later_revoked_when_somebody_lo
     device = deployment.issue("retired")
     deployment.admit(device, HOME)
     settled_everywhere(deployment, "retired")
-    certificates = deployment.row(HOME, "retired")["Certificates"]
-    soon, later = (timestamp(datetime.now(UTC) + timedelta(seconds=seconds)) for seconds in (2, 5))
-    certificates[device.id] |= {"RetireAt": soon, "RevokeAt": later}
-    deployment.write(HOME, "retired", Certificates=certificates)
-    settled_everywhere(deployment, "retired")
-    for status in ("INACTIVE", "REVOKED"):
-        eventually(lambda: deployment.status(AWAY, "retired")["DueAt"] <= time.time())
+    for name, status in (("RetireAt", "INACTIVE"), ("RevokeAt", "REVOKED")):
+        for seconds in (3600, 3):
+            certificates = deployment.row(HOME, "retired")["Certificates"]
+            at = datetime.now(UTC) + timedelta(seconds=seconds)
+            certificates[device.id][name] = timestamp(at)
+            deployment.write(HOME, "retired", Certificates=certificates)
+            settled_everywhere(deployment, "retired")
+            if seconds == 3600:
+                assert deployment.status(AWAY, "retired")["DueAt"] == int(at.timestamp())
+                assert deployment.certificate(AWAY, device) != status
+        time.sleep(max(0, at.timestamp() - time.time()))
         for region in BOTH:
             deployment.start(region, "converge-device", {"ThingName": "retired"})
             eventually(lambda region=region, status=status: deployment.certificate(region, device) == status)
@@ -224,6 +241,26 @@ def test_of_two_writes_at_once_neither_revocation_nor_certificate_is_lost(deploy
 
 
 @pytest.mark.defect("D-12")
+def test_a_lost_write_is_found_even_if_its_region_wrote_again_before_it_looked(deployment: Deployment) -> None:
+    device = deployment.issue("overtaken")
+    deployment.admit(device, HOME)
+    settled_everywhere(deployment, "overtaken")
+    base = deployment.row(HOME, "overtaken")
+    now = datetime.now(UTC)
+    lost = following(base, {"State": "SUSPENDED"}, writer="controller", now=now)
+    last = following(base, {"Attributes": {"room": "9"}}, writer="controller", now=now)
+    deployment.put(HOME, last, base)
+    deployment.write(HOME, "overtaken", Attributes={"room": "10"})
+    images = {"OldImage": deployment.image(lost), "NewImage": deployment.image(last)}
+    for region in BOTH:
+        deployment.start(region, "converge-device", {"ThingName": "overtaken", **images})
+    eventually(lambda: deployment.row(HOME, "overtaken")["State"] == "SUSPENDED")
+    settled_everywhere(deployment, "overtaken")
+    row = deployment.row(AWAY, "overtaken")
+    assert (row["State"], row["Attributes"], row["Version"]) == ("SUSPENDED", {"room": "10"}, base["Version"] + 3)
+    assert [deployment.certificate(region, device) for region in BOTH] == ["INACTIVE", "INACTIVE"]
+
+
 def test_an_old_event_undoes_nothing(deployment: Deployment) -> None:
     device = deployment.issue("belated")
     deployment.admit(device, HOME)

@@ -43,7 +43,7 @@ def change(table: str, decide: Callable[[Item], Item | None], **key: str) -> Ite
         changes = decide(row)
         if not changes:
             return None
-        return rows.following(row, {**key, **changes}, replica=REGION, writer=REGION, now=datetime.now(UTC))
+        return rows.following(row, {**key, **changes}, writer=REGION, now=datetime.now(UTC))
 
     return rows.until_written(lambda: read(table, **key), lambda new, old: _write(table, new, old), wanted)
 

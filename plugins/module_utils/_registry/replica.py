@@ -64,7 +64,7 @@ class Replica:
 
     def follow(self, row: Row, changes: dict[str, Any]) -> Row:
         """The row that an operator makes of ``row`` here."""
-        return following(row, changes, replica=self.region, writer="controller", now=datetime.now(UTC))
+        return following(row, changes, writer="controller", now=datetime.now(UTC))
 
 
 @api_call("find a certificate's device")

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 Row = dict[str, Any]
-Clock = Mapping[str, int]
 
 # Of two that were written at once the later one in these lists holds.
 STATES = ("ACTIVE", "SUSPENDED", "DELETED", "REVOKED")
@@ -26,6 +25,10 @@ OWN_ATTRIBUTES = frozenset({"certificateId", "fleetDigest"})
 # What goes together with the current certificate.
 CURRENT = ("CertificateId", "CertificateArn", "CaCertificateId", "NotAfter")
 MAX_CERTIFICATES = 20
+# A row names its last ancestors; what is older by so many versions counts as one, whatever it is. The list is twice as
+# long, since a merge has those of two rows.
+KNOWN_VERSIONS = 20
+MAX_ANCESTORS = 2 * KNOWN_VERSIONS
 AWS_ISSUER = "aws"  # IssuerFingerprint of a certificate that AWS IoT signed
 
 
@@ -55,16 +58,26 @@ def digest(attributes: Mapping[str, str], thing_type: str) -> str:
 
 
 def descends(row: Row, ancestor: Row) -> bool:
-    """Whether ``row`` was written by somebody who knew ``ancestor``, directly or through others."""
-    clock: Clock = row.get("Clock") or {}
-    return all(clock.get(region, 0) >= count for region, count in (ancestor.get("Clock") or {}).items())
+    """Whether ``row`` was written by somebody who knew ``ancestor``, directly or through others.
+
+    A counter per region would not do: a replica that lost its own write would count on from before it.
+    """
+    return (
+        "WriteId" not in ancestor
+        or ancestor["WriteId"] == row.get("WriteId")
+        or _generation(ancestor) in row.get("Ancestors", ())
+        or int(row.get("Version", 0)) - int(ancestor["Version"]) >= KNOWN_VERSIONS
+    )
 
 
 def merge(winner: Row, loser: Row) -> Row:
-    """The winner of two rows that were written at once, with what must not be lost of the loser.
+    """The row that follows from two that were written at once: the winner, with what must not be lost of the loser.
 
-    That is: certificates, the more severe State and Status, retirements, and the newer current certificate.
+    That is: certificates, the more severe State and Status, retirements, and the newer current certificate. Whoever
+    merges the same two writes the same WriteId, so that merges made at once are no new conflict.
     """
+    if descends(winner, loser):
+        return winner
     certificates = {
         key: _merge_certificates(winner["Certificates"].get(key), loser["Certificates"].get(key))
         for key in {**loser["Certificates"], **winner["Certificates"]}
@@ -75,8 +88,20 @@ def merge(winner: Row, loser: Row) -> Row:
         **{name: newer[name] for name in CURRENT if name in newer},
         "Certificates": certificates,
         "State": _more_severe(STATES, winner["State"], loser["State"]),
-        "Clock": _latest(winner.get("Clock") or {}, loser.get("Clock") or {}),
+        "Version": max(int(winner["Version"]), int(loser["Version"])) + 1,
+        "WriteId": hashlib.sha256((loser["WriteId"] + winner["WriteId"]).encode()).hexdigest(),
+        "Ancestors": _ancestors(loser, winner),
     }
+
+
+def _generation(row: Row) -> str:
+    return f"{int(row['Version'])}:{row['WriteId'][:8]}"
+
+
+def _ancestors(*parents: Row) -> list[str]:
+    """The parents and their ancestors, the latest ones, by version."""
+    known = {each for parent in parents for each in (*parent.get("Ancestors", ()), _generation(parent))}
+    return sorted(known, key=lambda each: (int(each.partition(":")[0]), each))[-MAX_ANCESTORS:]
 
 
 def _merge_certificates(winner: Row | None, loser: Row | None) -> Row:
@@ -94,26 +119,20 @@ def _current_since(row: Row) -> datetime:
     return moment(current["RegisteredAt"]) if "RegisteredAt" in current else datetime.min.replace(tzinfo=UTC)
 
 
-def _latest(one: Clock, other: Clock) -> dict[str, int]:
-    return {region: max(one.get(region, 0), other.get(region, 0)) for region in sorted({**one, **other})}
-
-
-def following(row: Row, changes: Mapping[str, Any], *, replica: str, writer: str, now: datetime) -> Row:
-    """The row that follows ``row``: ``changes`` (None removes an attribute), written through ``replica``.
+def following(row: Row, changes: Mapping[str, Any], *, writer: str, now: datetime) -> Row:
+    """The row that follows ``row``: ``changes``, of which None removes an attribute.
 
     ``writer`` is a region, or ``controller``. The write has to be conditional on ``row``'s WriteId, or on there being
     no row when ``row`` is empty (``{}``).
     """
-    clock = dict(row.get("Clock") or {})
-    clock[replica] = clock.get(replica, 0) + 1
     merged = {**row, **changes}
     return {
         **{name: value for name, value in merged.items() if value is not None},
         "Version": int(row.get("Version", 0)) + 1,
         "WriteId": str(uuid.uuid4()),
+        "Ancestors": _ancestors(row) if row else [],
         "UpdatedRegion": writer,
         "UpdatedAt": timestamp(now),
-        "Clock": clock,
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import Row
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import snake
 
-_KEPT = ("Attributes", "Certificates", "Clock")  # their keys are no names of ours
+_KEPT = ("Attributes", "Certificates")  # their keys are no names of ours
 
 
 def shown_row(row: Row) -> dict[str, Any]:
@@ -19,7 +19,6 @@ def shown_row(row: Row) -> dict[str, Any]:
     return {
         **snake(plain),
         "attributes": dict(row.get("Attributes") or {}),
-        "clock": dict(row.get("Clock") or {}),
         "certificates": {
             certificate_id: snake({name: value for name, value in certificate.items() if name != "Pem"})
             for certificate_id, certificate in row["Certificates"].items()

@@ -30,7 +30,7 @@ def row(**more):
         "State": "ACTIVE",
         "Version": 3,
         "WriteId": "w3",
-        "Clock": {"eu-west-1": 3},
+        "Ancestors": ["1:w1", "2:w2"],
         "Attributes": {"a": "1"},
         "ThingGroups": ["b", "a"],
         "PolicyNames": ["p"],
@@ -146,9 +146,7 @@ class Contested(Replica):
     def write(self, new, old):
         self.writes += 1
         if self.writes == 1:
-            self.now = row(
-                WriteId="theirs", Version=4, Attributes={"theirs": "1"}, Clock={"us-west-2": 1, "eu-west-1": 3}
-            )
+            self.now = row(WriteId="theirs", Version=4, Attributes={"theirs": "1"}, Ancestors=["3:w3"])
             return False
         assert old["WriteId"] == "theirs"
         self.now = new
@@ -159,8 +157,4 @@ def test_the_change_of_another_writer_stays() -> None:
     wanted = Wanted(attributes={"ours": "1"}, purge_attributes=False)
     _before, after, _keys = change(Contested(), "dev", wanted, check_mode=False)
     assert after["Attributes"] == {"theirs": "1", "ours": "1"}
-    assert (after["Version"], after["Clock"], after["UpdatedRegion"]) == (
-        5,
-        {"us-west-2": 1, "eu-west-1": 4},
-        "controller",
-    )
+    assert (after["Version"], after["Ancestors"], after["UpdatedRegion"]) == (5, ["3:w3", "4:theirs"], "controller")

@@ -11,63 +11,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.iotops.fleet.plugins.module_utils._registry import rows
-
-REGIONS = ("eu-west-1", "us-west-2", "ap-southeast-2")
-IDS = ("c1", "c2", "c3")
-NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
-
-settings.register_profile("rows", max_examples=60, deadline=None)
-quick = settings.get_profile("rows")
-
-# Hours around NOW, so that some are past, some are to come, and one is this very moment.
-TIMES = st.integers(-3, 3).map(lambda hours: rows.timestamp(NOW + timedelta(hours=hours)))
-CLOCKS = st.dictionaries(st.sampled_from(REGIONS), st.integers(0, 3))
-
-
-@st.composite
-def certificates(draw: st.DrawFn, certificate_id: str) -> rows.Row:
-    optional = {name: draw(TIMES) for name in ("RetireAt", "RevokeAt") if draw(st.booleans())}
-    return {
-        "Pem": f"PEM of {certificate_id}",
-        "Status": draw(st.sampled_from(rows.STATUSES)),
-        "NotAfter": draw(TIMES),
-        "IssuerFingerprint": "f1",
-        "Serial": f"5e{certificate_id}",
-        "RegisteredAt": draw(TIMES),
-        "RegisteredIn": draw(st.sampled_from(REGIONS)),
-        **optional,
-    }
-
-
-@st.composite
-def some_rows(draw: st.DrawFn) -> rows.Row:
-    """A row of the thing ``t``, with or without certificates, the current one among them."""
-    held = draw(st.sets(st.sampled_from(IDS)))
-    row = {
-        "ThingName": "t",
-        "State": draw(st.sampled_from(rows.STATES)),
-        "Version": draw(st.integers(1, 9)),
-        "WriteId": str(draw(st.uuids())),
-        "Clock": draw(CLOCKS),
-        "UpdatedRegion": draw(st.sampled_from(REGIONS)),
-        "Certificates": {each: draw(certificates(each)) for each in sorted(held)},
-        "Attributes": draw(st.dictionaries(st.sampled_from("ab"), st.sampled_from("xy"))),
-    }
-    if held:
-        current = draw(st.sampled_from(sorted(held)))
-        row |= {"CertificateId": current, "CertificateArn": f"arn of {current}", "NotAfter": "of " + current}
-        if draw(st.booleans()):  # one that AWS IoT signed has no CA
-            row["CaCertificateId"] = f"CA of {current}"
-    return row
-
-
-ROWS = some_rows()
+from tests.unit.registry.generated import NOW, QUICK, ROWS
 
 
 def what_must_not_be_lost(row: rows.Row) -> dict[str, object]:
     return {
         "State": row["State"],
-        "Clock": {region: count for region, count in row["Clock"].items() if count},
         "Statuses": {key: certificate["Status"] for key, certificate in row["Certificates"].items()},
         "retirements": {
             key: sorted(name for name in ("RetireAt", "RevokeAt") if name in certificate)
@@ -80,29 +29,29 @@ def severity(order: tuple[str, ...], value: str) -> int:
     return order.index(value)
 
 
-@settings(quick)
+@settings(QUICK)
 @given(ROWS, ROWS)
 def test_merging_keeps_the_same_whoever_won(one: rows.Row, other: rows.Row) -> None:
     assert what_must_not_be_lost(rows.merge(one, other)) == what_must_not_be_lost(rows.merge(other, one))
 
 
-@settings(quick)
+@settings(QUICK)
 @given(ROWS, ROWS, ROWS)
 def test_merging_keeps_the_same_in_whatever_order(one: rows.Row, two: rows.Row, three: rows.Row) -> None:
     left, right = rows.merge(rows.merge(one, two), three), rows.merge(one, rows.merge(two, three))
     assert what_must_not_be_lost(left) == what_must_not_be_lost(right)
 
 
-@settings(quick)
+@settings(QUICK)
 @given(ROWS, ROWS)
 def test_merging_again_changes_nothing(winner: rows.Row, loser: rows.Row) -> None:
     merged = rows.merge(winner, loser)
-    assert rows.merge(winner, winner) == {**winner, "Clock": dict(sorted(winner["Clock"].items()))}
+    assert rows.merge(winner, winner) == winner
     assert rows.merge(merged, loser) == merged
     assert rows.merge(merged, merged) == merged
 
 
-@settings(quick)
+@settings(QUICK)
 @given(ROWS, ROWS)
 def test_merging_loses_no_certificate_no_revocation_and_no_write(winner: rows.Row, loser: rows.Row) -> None:
     merged = rows.merge(winner, loser)
@@ -119,7 +68,7 @@ def test_merging_loses_no_certificate_no_revocation_and_no_write(winner: rows.Ro
     assert merged["Attributes"] == winner["Attributes"], "all else is the last writer's"
 
 
-@settings(quick)
+@settings(QUICK)
 @given(ROWS, ROWS)
 def test_what_belongs_to_the_current_certificate_is_of_one_certificate(winner: rows.Row, loser: rows.Row) -> None:
     merged = rows.merge(winner, loser)
@@ -127,7 +76,7 @@ def test_what_belongs_to_the_current_certificate_is_of_one_certificate(winner: r
     assert {name: merged[name] for name in rows.CURRENT if name in merged} in currents
 
 
-@settings(quick)
+@settings(QUICK)
 @given(ROWS, ROWS)
 def test_the_newer_current_certificate_holds(winner: rows.Row, loser: rows.Row) -> None:
     registered = [
@@ -151,6 +100,8 @@ def test_of_two_certificates_of_one_second_the_one_with_the_later_fraction_is_ne
         return {
             "ThingName": "t",
             "State": "ACTIVE",
+            "Version": 1,
+            "WriteId": certificate_id,
             "CertificateId": certificate_id,
             "Certificates": {certificate_id: certificate},
         }
@@ -159,56 +110,67 @@ def test_of_two_certificates_of_one_second_the_one_with_the_later_fraction_is_ne
     assert rows.merge(whole, later)["CertificateId"] == rows.merge(later, whole)["CertificateId"] == "c2"
 
 
-def clocked(clock: dict[str, int]) -> rows.Row:
-    return {"Clock": clock}
-
-
-@settings(quick)
-@given(CLOCKS, CLOCKS, CLOCKS)
-def test_descent_is_a_partial_order(one: dict[str, int], two: dict[str, int], three: dict[str, int]) -> None:
-    a, b, c = clocked(one), clocked(two), clocked(three)
-    assert rows.descends(a, a)
-    if rows.descends(a, b) and rows.descends(b, c):
-        assert rows.descends(a, c)
-    if rows.descends(a, b) and rows.descends(b, a):
-        assert all(one.get(region, 0) == two.get(region, 0) for region in REGIONS)
-
-
-def test_a_row_without_a_clock_is_everybodys_ancestor() -> None:
+def test_a_row_that_is_not_there_is_everybodys_ancestor() -> None:
     assert rows.descends({}, {})
-    assert rows.descends(clocked({"eu-west-1": 1}), {})
-    assert not rows.descends({}, clocked({"eu-west-1": 1}))
+    assert rows.descends({"WriteId": "w", "Version": 1}, {})
+    assert not rows.descends({}, {"WriteId": "w", "Version": 1})
 
 
-@settings(quick)
-@given(ROWS, st.sampled_from(REGIONS), st.sampled_from(REGIONS))
-def test_what_follows_a_row_descends_from_it_and_never_the_other_way(row: rows.Row, replica: str, other: str) -> None:
-    new = rows.following(row, {"State": "SUSPENDED", "Attributes": None}, replica=replica, writer="controller", now=NOW)
+def test_a_row_knows_twenty_generations_and_what_is_older_counts_as_known() -> None:
+    line = [rows.following({}, {"ThingName": "t", "State": "ACTIVE", "Certificates": {}}, writer="a", now=NOW)]
+    for _ in range(60):
+        line.append(rows.following(line[-1], {}, writer="a", now=NOW))
+    assert all(rows.descends(line[-1], each) for each in line)
+    assert len(line[-1]["Ancestors"]) == rows.MAX_ANCESTORS
+    for behind, known in ((1, False), (19, False), (20, True)):
+        assert rows.descends(line[-1], {**line[-1 - behind], "WriteId": "another"}) is known
+
+
+def test_a_merge_knows_the_generations_of_both_lines() -> None:
+    first = rows.following({}, {"ThingName": "t", "State": "ACTIVE", "Certificates": {}}, writer="a", now=NOW)
+    lines = [[first], [first]]
+    for line in lines:
+        for _ in range(25):
+            line.append(rows.following(line[-1], {}, writer="a", now=NOW))
+    merged = rows.merge(lines[0][-1], lines[1][-1])
+    assert all(rows.descends(merged, each) for line in lines for each in line)
+
+
+@settings(QUICK)
+@given(ROWS, ROWS)
+def test_whoever_merges_two_rows_makes_the_same_row(winner: rows.Row, loser: rows.Row) -> None:
+    elsewhere = rows.merge({**winner, "UpdatedRegion": "elsewhere"}, {**loser, "UpdatedRegion": "elsewhere"})
+    assert {**elsewhere, "UpdatedRegion": winner["UpdatedRegion"]} == rows.merge(winner, loser)
+
+
+@settings(QUICK)
+@given(ROWS)
+def test_what_follows_a_row_descends_from_it_and_never_the_other_way(row: rows.Row) -> None:
+    new = rows.following(row, {"State": "SUSPENDED", "Attributes": None}, writer="controller", now=NOW)
     assert rows.descends(new, row)
     assert not rows.descends(row, new)
     assert new["Version"] == row["Version"] + 1
     assert new["WriteId"] != row["WriteId"]
-    assert (new["UpdatedRegion"], new["UpdatedAt"]) == ("controller", "2026-06-01T12:00:00Z")
+    assert (new["UpdatedRegion"], new["UpdatedAt"]) == ("controller", rows.timestamp(NOW))
     assert new["State"] == "SUSPENDED"
     assert "Attributes" not in new
     assert new["Certificates"] == row["Certificates"]
-    if replica != other:
-        at_once = rows.following(row, {}, replica=other, writer="controller", now=NOW)
-        assert not rows.descends(new, at_once)
-        assert not rows.descends(at_once, new)
-        assert rows.descends(rows.merge(new, at_once), new)
-        assert rows.descends(rows.merge(new, at_once), at_once)
+    at_once = rows.following(row, {}, writer="controller", now=NOW)
+    assert not rows.descends(new, at_once)
+    assert not rows.descends(at_once, new)
+    assert rows.descends(rows.merge(new, at_once), new)
+    assert rows.descends(rows.merge(new, at_once), at_once)
 
 
 def test_the_first_row_of_a_device() -> None:
-    first = rows.following({}, {"ThingName": "t"}, replica="eu-west-1", writer="eu-west-1", now=NOW)
-    assert (first["Version"], first["Clock"]) == (1, {"eu-west-1": 1})
+    first = rows.following({}, {"ThingName": "t"}, writer="eu-west-1", now=NOW)
+    assert (first["Version"], first["Ancestors"]) == (1, [])
 
 
 # --- what it means ---------------------------------------------------------------------------------------------------
 
 
-@settings(quick)
+@settings(QUICK)
 @given(ROWS, st.sets(st.sampled_from(["thing:t", "id:c1", "serial:f1:5ec2", "id:other", "thing:other"])), st.data())
 def test_effective_status(row: rows.Row, revoked: set[str], data: st.DataObject) -> None:
     for key, certificate in row["Certificates"].items():
@@ -229,7 +191,7 @@ def test_effective_status(row: rows.Row, revoked: set[str], data: st.DataObject)
         assert severity(rows.STATUSES, of_later) >= severity(rows.STATUSES, status), "time alone only takes away"
 
 
-@settings(quick)
+@settings(QUICK)
 @given(ROWS, ROWS)
 def test_a_merged_row_makes_no_certificate_more_alive_than_the_rows_that_knew_it(
     winner: rows.Row, loser: rows.Row
@@ -243,7 +205,7 @@ def test_a_merged_row_makes_no_certificate_more_alive_than_the_rows_that_knew_it
                 assert rows.effective_status(merged, key, (), NOW) == "REVOKED"
 
 
-@settings(quick)
+@settings(QUICK)
 @given(ROWS, st.data())
 def test_nothing_changes_by_the_clock_before_it_is_due(row: rows.Row, data: st.DataObject) -> None:
     """What NotAfter does is no convergence: AWS IoT refuses an expired certificate by itself."""
@@ -259,7 +221,7 @@ def test_nothing_changes_by_the_clock_before_it_is_due(row: rows.Row, data: st.D
             assert rows.effective_status(row, key, (), moment) == rows.effective_status(row, key, (), NOW)
 
 
-@settings(quick)
+@settings(QUICK)
 @given(ROWS)
 def test_every_revocation_key_of_a_row_revokes(row: rows.Row) -> None:
     keys = rows.revocation_keys(row)
@@ -270,7 +232,7 @@ def test_every_revocation_key_of_a_row_revokes(row: rows.Row) -> None:
             assert rows.effective_status(row, key, [revocation], NOW) == "REVOKED"
 
 
-@settings(quick)
+@settings(QUICK)
 @given(ROWS)
 def test_the_last_not_after(row: rows.Row) -> None:
     last = rows.last_not_after(row)
@@ -284,7 +246,7 @@ NAMES = st.text("abc-_:", min_size=1, max_size=3)
 ATTRIBUTES = st.dictionaries(NAMES, st.text("xyz=.", max_size=3), max_size=4)
 
 
-@settings(quick)
+@settings(QUICK)
 @given(ATTRIBUTES, NAMES, st.randoms())
 def test_the_digest_knows_no_order_and_not_itself(attributes: dict[str, str], kind: str, shuffle) -> None:
     names = list(attributes)
@@ -296,7 +258,7 @@ def test_the_digest_knows_no_order_and_not_itself(attributes: dict[str, str], ki
     )
 
 
-@settings(quick)
+@settings(QUICK)
 @given(ATTRIBUTES, NAMES, ATTRIBUTES, NAMES)
 def test_other_attributes_have_another_digest(one: dict[str, str], kind: str, two: dict[str, str], other: str) -> None:
     assert (rows.digest(one, kind) == rows.digest(two, other)) == ((one, kind) == (two, other))
@@ -315,7 +277,7 @@ class Replica:
     """A row that others write too: after each of our reads as often as ``others`` says."""
 
     def __init__(self, others: list[bool]) -> None:
-        self.row: rows.Row = {"ThingName": "t", "WriteId": "0", "Attributes": {}}
+        self.row: rows.Row = {"ThingName": "t", "WriteId": "0", "Version": 1, "Attributes": {}}
         self.others, self.reads = others, 0
 
     def read(self) -> rows.Row:
@@ -334,10 +296,10 @@ class Replica:
     @staticmethod
     def changed(row: rows.Row, name: str) -> rows.Row:
         changes = {"Attributes": {**row["Attributes"], name: "yes"}}
-        return rows.following(row, changes, replica="eu-west-1", writer="eu-west-1", now=NOW)
+        return rows.following(row, changes, writer="eu-west-1", now=NOW)
 
 
-@settings(quick)
+@settings(QUICK)
 @given(st.lists(st.booleans(), max_size=7))
 @example([True] * 5)
 @example([True] * 4)
@@ -366,7 +328,7 @@ def test_a_row_that_is_right_is_not_written() -> None:
 # --- times -----------------------------------------------------------------------------------------------------------
 
 
-@settings(quick)
+@settings(QUICK)
 @given(st.datetimes(timezones=st.just(UTC), min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1)))
 def test_a_timestamp_is_read_as_it_was_written_to_the_second(time: datetime) -> None:
     assert rows.moment(rows.timestamp(time)) == time.replace(microsecond=0)
