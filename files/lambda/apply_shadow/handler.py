@@ -14,7 +14,7 @@ from aws import plain
 
 def handler(event: list[dict[str, Any]], context: object) -> None:  # noqa: ARG001 - Lambda's signature
     """The pipe's target. Raises when something failed; the pipe then tries the batch again, in halves."""
-    changed = {}
+    changed: dict[tuple[str, str], None] = {}
     for record in event:
         images = record["dynamodb"]
         new = plain(images["NewImage"])
