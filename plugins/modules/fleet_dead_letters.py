@@ -37,8 +37,8 @@ options:
     default: []
   confirm_deletions:
     description:
-      - Things were deleted in this region, more than C(ingest_delete_limit) in an hour, and the deletion of the devices
-        was held. V(true) says that it was meant.
+      - Things were deleted in this region, more than C(ingestion_delete_limit) in an hour, and the deletion of the
+        devices was held. V(true) says that it was meant.
     type: bool
     default: false
   most:

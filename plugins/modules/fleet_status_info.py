@@ -11,7 +11,7 @@ version_added: 0.2.0
 short_description: Count the devices of one region, and those that are not what their row says
 description:
   - Reads this region's replica of the registry and its C(device-status) as a whole, in parallel segments; 100,000 rows
-    are some 100 pages of a table.
+    are some hundreds of pages of a table.
 author:
   - The iotops.fleet maintainers (@iotops)
 options:

@@ -63,44 +63,50 @@ def received(deployment: Deployment, url: str):
 
 
 @pytest.mark.defect("S1-30")
+def of(device: str, letters: list[dict]) -> list[dict]:
+    """Those about a device: other tests' devices may be given up on while a fault is in force."""
+    return [each for each in letters if each["device"] == device]
+
+
 def test_a_device_that_was_given_up_on_at_every_hop_works_after_replays(deployment: Deployment) -> None:
     """The topic rule fails in the first region, the bus rule in the second one, then the machine."""
-    device = deployment.issue("given-up")
+    device, name = deployment.issue("given-up"), "given-up"
     denied = deployment.sandbox.fault(operation="StartExecution", **DENIED)
     assert not deployment.knock(device, HOME)
-    [letter] = eventually(lambda: shown(deployment))
-    assert (letter["kind"], letter["device"]) == ("topic_rule", device.id)
-    assert replay(deployment, kinds=["topic_rule"])["kept"][0]["outcome"].startswith("Failed to start an execution")
-    assert len(shown(deployment)) == 1
+    [letter] = eventually(lambda: of(device.id, shown(deployment)))
+    assert letter["kind"] == "topic_rule"
+    [kept] = of(device.id, replay(deployment, kinds=["topic_rule"])["kept"])
+    assert kept["outcome"].startswith("Failed to start an execution")
+    assert of(device.id, shown(deployment)) == [letter]
     deployment.sandbox.clear_faults(denied)
 
     deployment.sandbox.fault(region=AWAY, operation="StartExecution", **DENIED)
-    assert [each["outcome"] for each in replay(deployment)["replayed"]] == ["register-device"]
-    eventually(lambda: deployment.settled(HOME, "given-up"))
-    [letter] = eventually(lambda: shown(deployment, AWAY))
-    assert (letter["kind"], letter["device"]) == ("bus_event", "given-up")
+    [taken] = of(device.id, replay(deployment)["replayed"])
+    assert taken["outcome"] == "register-device"
+    eventually(lambda: deployment.settled(HOME, name))
+    [letter] = eventually(lambda: of(name, shown(deployment, AWAY)))
+    assert letter["kind"] == "bus_event"
     assert letter["error"].startswith("NO_PERMISSIONS")
     deployment.sandbox.clear_faults()
-    assert [each["outcome"] for each in replay(deployment, AWAY)["replayed"]] == ["converge-device"]
-    eventually(lambda: deployment.settled(AWAY, "given-up"))
+    [taken] = of(name, replay(deployment, AWAY)["replayed"])
+    assert taken["outcome"] == "converge-device"
+    eventually(lambda: deployment.settled(AWAY, name))
     deployment.connected(device, AWAY).close()
 
     fault = {"effect": "error", "error": "UnauthorizedException", "status": 401}
     deployment.sandbox.fault(region=AWAY, service="iot", operation="UpdateCertificate", **fault)
-    common = {"application": deployment.application, "thing_name": "given-up"}
+    common = {"application": deployment.application, "thing_name": name}
     at(deployment).run("fleet_device", state="SUSPENDED", **common)
-    [letter] = eventually(lambda: shown(deployment, AWAY))
+    [letter] = eventually(lambda: of(name, shown(deployment, AWAY)))
     assert (letter["kind"], letter["source"]) == ("machine", f"{deployment.application}-converge-device")
     assert "Unauthorized" in letter["error"]
     deployment.sandbox.clear_faults()
-    before = shown(deployment, AWAY)
     predicted = replay(deployment, AWAY, check=True)
     assert predicted["changed"]
-    assert shown(deployment, AWAY) == before
-    assert [each["device"] for each in replay(deployment, AWAY)["replayed"]] == ["given-up"]
+    assert of(name, shown(deployment, AWAY)) == [letter]
+    assert len(of(name, replay(deployment, AWAY)["replayed"])) == 1
     eventually(lambda: deployment.certificate(AWAY, device) == "INACTIVE")
-    assert shown(deployment, AWAY) == []
-    assert not replay(deployment, AWAY)["changed"]
+    assert of(name, shown(deployment, AWAY)) == []
 
 
 def test_a_message_that_was_not_stored_is_stored_once(deployment: Deployment) -> None:
@@ -212,12 +218,13 @@ def test_what_nobody_knows_or_takes_stays_with_a_reason(deployment: Deployment) 
 
 
 def test_more_letters_than_one_reading_hands_out(deployment: Deployment) -> None:
-    for number in range(23):
+    for number in range(12):
         send(deployment, Machine=f"{deployment.application}-converge-device", Input={"ThingName": f"nobody-{number}"})
-    assert len(shown(deployment, most=15)) == 15
-    assert len(shown(deployment)) == 23
-    assert len(replay(deployment)["replayed"]) == 23
+    assert len(shown(deployment, most=11)) == 11
+    assert len(shown(deployment)) == 12
+    assert len(replay(deployment)["replayed"]) == 12
     assert shown(deployment) == []
+    assert not replay(deployment)["changed"]
 
 
 def test_a_region_without_the_fleet_is_named(deployment: Deployment) -> None:
