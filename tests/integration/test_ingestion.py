@@ -116,7 +116,8 @@ def test_a_thing_made_by_hand_with_two_certificates_and_a_policy_works_in_the_ot
     for issued in (active, inactive):
         iot.attach_policy(policyName="own", target=f"arn:aws:iot:{AWAY}:{fleet.sandbox.account_id}:cert/{issued.id}")
     eventually(lambda: fleet.certificate(HOME, active) == "ACTIVE", seconds=15)
-    row = fleet.calm("handmade")
+    eventually(lambda: len(fleet.row(HOME, "handmade")["Certificates"]) == 2 and fleet.converged("handmade"))
+    row = fleet.row(HOME, "handmade")
     for region in BOTH:
         assert fleet.thing(region, "handmade") == {
             "attributes": {"room": "7"}, "type": f"{fleet.application}-device", "groups": [],
@@ -145,36 +146,40 @@ def made(fleet: Ingesting, name: str, region: str = AWAY, **attributes: str) -> 
 def test_attributes_types_and_groups_reach_the_other_region_both_ways_without_echo(fleet: Ingesting) -> None:
     made(fleet, "travels", color="red", size="1")
     away, home = fleet.iot(AWAY), fleet.iot(HOME)
-    away.create_thing_group(thingGroupName="building")
-    away.create_thing_group(
-        thingGroupName="floor",
-        parentGroupName="building",
-        thingGroupProperties={"attributePayload": {"attributes": {"level": "2"}}},
-    )
+
+    def follows(region: str, **changed: Any) -> None:
+        """The next change is made after the last one has come back: convergence writes whole things."""
+        expected.update(changed)
+        eventually(lambda: fleet.thing(region, "travels") == expected and fleet.converged("travels"))
+
+    expected: dict[str, Any] = {}
     away.create_thing_type(thingTypeName="lamp", thingTypeProperties={"searchableAttributes": ["color"]})
-    away.add_thing_to_thing_group(thingGroupName="floor", thingName="travels")
     away.update_thing(thingName="travels", thingTypeName="lamp", attributePayload={"attributes": {"color": "blue"}})
-    expected = {"attributes": {"color": "blue"}, "type": "lamp", "groups": ["floor"]}
-    eventually(lambda: fleet.thing(HOME, "travels") == expected and fleet.converged("travels"))
-    assert fleet.thing(AWAY, "travels") == expected
+    follows(HOME, attributes={"color": "blue"}, type="lamp", groups=[])
+    assert home.describe_thing_type(thingTypeName="lamp")["thingTypeProperties"]["searchableAttributes"] == ["color"]
+    away.create_thing_group(thingGroupName="building")
+    level = {"attributePayload": {"attributes": {"level": "2"}}}
+    away.create_thing_group(thingGroupName="floor", parentGroupName="building", thingGroupProperties=level)
+    away.add_thing_to_thing_group(thingGroupName="floor", thingName="travels")
+    follows(HOME, groups=["floor"])
     group = home.describe_thing_group(thingGroupName="floor")
     assert group["thingGroupMetadata"]["parentGroupName"] == "building"
-    assert group["thingGroupProperties"]["attributePayload"]["attributes"] == {"level": "2"}
-    assert home.describe_thing_type(thingTypeName="lamp")["thingTypeProperties"]["searchableAttributes"] == ["color"]
+    assert group["thingGroupProperties"]["attributePayload"] == level["attributePayload"]
 
-    home.update_thing(thingName="travels", attributePayload={"attributes": {"color": "", "height": "3"}, "merge": True})
+    payload = {"attributes": {"color": "", "height": "3"}, "merge": True}
+    home.update_thing(thingName="travels", attributePayload=payload)
+    follows(AWAY, attributes={"height": "3"})
     home.remove_thing_from_thing_group(thingGroupName="floor", thingName="travels")
+    follows(AWAY, groups=[])
     home.update_thing_group(thingGroupName="building", thingGroupProperties={"thingGroupDescription": "All of it"})
-    expected = {"attributes": {"height": "3"}, "type": "lamp", "groups": []}
-    eventually(lambda: fleet.thing(AWAY, "travels") == expected)
-    eventually(
-        lambda: (
-            away.describe_thing_group(thingGroupName="building")["thingGroupProperties"].get("thingGroupDescription")
-            == "All of it"
-        )
-    )
+
+    def description() -> str:
+        found = away.describe_thing_group(thingGroupName="building")["thingGroupProperties"]
+        return str(found.get("thingGroupDescription", ""))
+
+    eventually(lambda: description() == "All of it")
     row = fleet.calm("travels")
-    assert fleet.thing(HOME, "travels") == expected
+    assert [fleet.thing(region, "travels") for region in BOTH] == [expected, expected]
     definitions = {name: fleet._item(HOME, "definitions", Name=name) for name in ("group#floor", "group#building")}
 
     for region in BOTH:
@@ -207,8 +212,8 @@ def test_what_the_state_of_the_device_forbids_is_undone(fleet: Ingesting) -> Non
     row = fleet.row(HOME, "forbidden")
     fleet.iot(AWAY).update_certificate(certificateId=issued.id, newStatus="ACTIVE")
     fleet.look(AWAY, "forbidden")
-    eventually(lambda: fleet.certificate(AWAY, issued) == "INACTIVE")
-    assert fleet.calm("forbidden") == row
+    eventually(lambda: fleet.certificate(AWAY, issued) == "INACTIVE" and fleet.converged("forbidden"))
+    assert fleet.row(AWAY, "forbidden") == row
 
 
 @pytest.mark.defect("D-12")
@@ -244,8 +249,8 @@ def test_an_old_state_of_a_registry_does_not_undo_a_newer_row(fleet: Ingesting) 
     assert fleet.row(AWAY, "behind") == newer
     fleet.sandbox.clear_faults(fault)
     fleet.look(AWAY, "behind")
-    assert fleet.calm("behind") == newer
-    assert fleet.thing(AWAY, "behind")["attributes"] == {"speed": "2"}
+    eventually(lambda: fleet.thing(AWAY, "behind")["attributes"] == {"speed": "2"} and fleet.converged("behind"))
+    assert fleet.row(HOME, "behind") == newer
     assert {letter["Error"] for letter in fleet.dead_letters(AWAY)} == {"Iot.InvalidRequestException"}
 
 

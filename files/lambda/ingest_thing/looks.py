@@ -45,7 +45,8 @@ class Look:
             return None
         thing = describe(self._name)
         if thing is None:
-            return self._of_no_thing(row, status)
+            self._of_no_thing(row, status)
+            return None
         if not row:
             return self._of_a_new_thing(thing)
         if row["State"] == "DELETED":
