@@ -7,10 +7,12 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import following
 from iotops.sandbox.client import Sandbox
 from tests.integration.conftest import REGIONS
 from tests.integration.deployment import Deployment, eventually
@@ -18,7 +20,7 @@ from tests.integration.operators import at
 from tests.integration.sandbox.mqtt import Issued
 
 HOME, AWAY = REGIONS
-LONG_AGO = "2026-01-01T00:00:00Z"
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -65,30 +67,28 @@ def without_events(fleet: Deployment, region: str) -> Iterator[None]:
     iot.update_event_configurations(eventConfigurations={"THING": {"Enabled": True}})
 
 
+def nothing_runs(fleet: Deployment) -> bool:
+    """Whether no look is to come and nobody called anything for a second: an execution reads its row a last time."""
+    sqs, began = fleet.sandbox.client("sqs", HOME), fleet.sandbox.now()
+    url = sqs.get_queue_url(QueueName=f"{fleet.application}-ingest-thing")["QueueUrl"]
+    counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    time.sleep(1)
+    calls = [
+        call for call in fleet.sandbox.journal(since=began, region=HOME) if "ConvergeDevice" in str(call["caller"])
+    ]
+    return not calls and not any(int(counts[name]) for name in counts if name.startswith("ApproximateNumberOf"))
+
+
 def change_row(fleet: Deployment, thing: str, **changes: Any) -> None:
-    """Write the row as a function of the home region does that dies before it starts converge-device."""
+    """Write the row as somebody in the home region does who dies before converge-device is started."""
     row = fleet.row(HOME, thing)
-    wanted = {**row, "WriteId": f"write-{time.time_ns()}", "UpdatedRegion": HOME, "UpdatedAt": LONG_AGO, **changes}
-    names = {f"#{name}": name for name in wanted if name != "ThingName"}
-    values = {f":{name}": value for name, value in wanted.items() if name != "ThingName"}
-    fleet.sandbox.client("dynamodb", HOME).update_item(
-        TableName=f"{fleet.application}-device-inventory",
-        Key={"ThingName": {"S": thing}},
-        UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in names.values()),
-        ExpressionAttributeNames=names,
-        ExpressionAttributeValues={name: _typed(value) for name, value in values.items()},
-    )
-
-
-def _typed(value: Any) -> dict[str, Any]:
-    from boto3.dynamodb.types import TypeSerializer
-
-    return dict(TypeSerializer().serialize(value))
+    fleet.put(HOME, following(row, changes, writer=HOME, now=LONG_AGO), row)
 
 
 @pytest.mark.defect("S1-28", "S1-30", "D-2")
 def test_a_row_that_nobody_was_woken_for_is_applied(swept: Deployment) -> None:
     device = joined(swept, "forgotten")
+    eventually(lambda: nothing_runs(swept))
     change_row(swept, "forgotten", State="SUSPENDED")
     time.sleep(1)
     assert swept.certificate(HOME, device) == "ACTIVE"
