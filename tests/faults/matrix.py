@@ -235,6 +235,7 @@ class Matrix:
         if self._is_standard:
             self._fleet.executions.quiet(seconds=300)
         else:
+            time.sleep(LONGEST_SILENCE)  # what was just woken may not have begun
             eventually(lambda: not self._calls(since=timedelta(seconds=LONGEST_SILENCE)), seconds=120)
 
     def _calls(self, since: timedelta) -> bool:
