@@ -261,6 +261,7 @@ def test_a_lost_write_is_found_even_if_its_region_wrote_again_before_it_looked(d
     assert [deployment.certificate(region, device) for region in BOTH] == ["INACTIVE", "INACTIVE"]
 
 
+@pytest.mark.defect("D-12")
 def test_an_old_event_undoes_nothing(deployment: Deployment) -> None:
     device = deployment.issue("belated")
     deployment.admit(device, HOME)

@@ -68,6 +68,7 @@ def of(device: str, letters: list[dict]) -> list[dict]:
     return [each for each in letters if each["device"] == device]
 
 
+@pytest.mark.defect("S1-30")
 def test_a_device_that_was_given_up_on_at_every_hop_works_after_replays(deployment: Deployment) -> None:
     """The topic rule fails in the first region, the bus rule in the second one, then the machine."""
     device, name = deployment.issue("given-up"), "given-up"
