@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 10.0  # seconds; AWS refuses a client id that connects more than once a second
-PATIENCE = 300.0  # seconds after which a device gives up
+PATIENCE = 900.0  # seconds after which a device gives up
 KEEP_ALIVE = 1200  # seconds, AWS's longest
 asyncio.sslproto.SSLProtocol.max_size = 16384  # type: ignore[attr-defined]  # bytes of buffer; else 256 KiB a connection
 
