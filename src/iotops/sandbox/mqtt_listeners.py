@@ -138,7 +138,7 @@ def _reason_here(_original: Any) -> Any:
 
 def install() -> None:
     """Make the base look up certificates in the listener's region and leave the listening to us."""
-    asyncio.sslproto.SSLProtocol.max_size = 16384  # type: ignore[attr-defined]  # bytes; else 256 KiB a connection
+    asyncio.sslproto.SSLProtocol.max_size = 16384  # bytes; else 256 KiB a connection
     replace(iot, "_mtls_start_locked", "", _start_nothing)
     replace(iot, "_mtls_context", "", _context)
     replace(iot, "_mtls_active_registrations", "cert_id, status", _registrations_here)
