@@ -172,6 +172,40 @@ def test_attributes_groups_and_policies_follow_the_row_and_go_with_it(deployment
         assert deployment.policies_of(region, device) == [own]
 
 
+def test_what_somebody_just_changed_by_hand_is_not_undone_by_another_change(deployment: Deployment) -> None:
+    device = deployment.issue("by-hand")
+    deployment.admit(device, HOME)
+    deployment.write(HOME, "by-hand", Attributes={"room": "7"})
+    settled_everywhere(deployment, "by-hand")
+    iot, own = deployment.sandbox.client("iot", HOME), f"{deployment.application}-device"
+    arn = f"arn:aws:iot:{HOME}:{deployment.sandbox.account_id}:cert/{device.id}"
+    iot.update_thing(thingName="by-hand", attributePayload={"attributes": {"room": "8"}, "merge": True})
+    iot.detach_policy(policyName=own, target=arn)
+    deployment.write(AWAY, "by-hand", Attributes={"room": "7", "floor": "2"})
+    settled_everywhere(deployment, "by-hand")
+    attributes = iot.describe_thing(thingName="by-hand")["attributes"]
+    assert (attributes["room"], attributes["floor"]) == ("8", "2")
+    assert deployment.policies_of(HOME, device) == []
+    deployment.start(HOME, "converge-device", {"ThingName": "by-hand", "Force": True})
+    eventually(lambda: deployment.policies_of(HOME, device) == [own])
+    assert iot.describe_thing(thingName="by-hand")["attributes"]["room"] == "7"
+
+
+def test_the_id_of_a_thing_that_was_made_again_is_noticed(deployment: Deployment) -> None:
+    device = deployment.issue("again")
+    deployment.admit(device, HOME)
+    settled_everywhere(deployment, "again")
+    iot = deployment.sandbox.client("iot", HOME)
+    arn = f"arn:aws:iot:{HOME}:{deployment.sandbox.account_id}:cert/{device.id}"
+    iot.detach_thing_principal(thingName="again", principal=arn)
+    iot.delete_thing(thingName="again")
+    made = iot.create_thing(thingName="again")
+    deployment.start(HOME, "converge-device", {"ThingName": "again", "Force": True})
+    eventually(lambda: deployment.status(HOME, "again").get("ThingId") == made["thingId"])
+    assert deployment.things_of(HOME, device) == ["again"]
+    deployment.connected(device, HOME).close()
+
+
 def test_a_policy_that_arrives_after_the_row_is_waited_for(deployment: Deployment) -> None:
     device = deployment.issue("early-row")
     deployment.admit(device, HOME)
@@ -252,8 +286,7 @@ def test_a_lost_write_is_found_even_if_its_region_wrote_again_before_it_looked(d
     deployment.put(HOME, last, base)
     deployment.write(HOME, "overtaken", Attributes={"room": "10"})
     images = {"OldImage": deployment.image(lost), "NewImage": deployment.image(last)}
-    for region in BOTH:
-        deployment.start(region, "converge-device", {"ThingName": "overtaken", **images})
+    deployment.start(HOME, "converge-device", {"ThingName": "overtaken", **images})
     eventually(lambda: deployment.row(HOME, "overtaken")["State"] == "SUSPENDED")
     settled_everywhere(deployment, "overtaken")
     row = deployment.row(AWAY, "overtaken")
