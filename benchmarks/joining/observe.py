@@ -46,7 +46,7 @@ class Standing:
     queues: int  # that functions are woken by
     sweeps: int
     sweep_gb: float = 0.0
-    comparison_interval: float = math.inf  # seconds between two comparisons with IoT's listings
+    comparison_interval: float = math.inf  # seconds between two comparisons with IoT's listing of things
     listed_kb: float = 0.0  # of a listing's answer, a thing
 
 
@@ -206,7 +206,7 @@ class Observer:
             queues,
             len(sweeps),
             sweep_gb=self.memory_gb(name),
-            comparison_interval=60 * float(variables["Variables"]["REGISTRY_MINUTES"]),
+            comparison_interval=60 * float(variables["Variables"]["THINGS_MINUTES"]),
             listed_kb=len(json.dumps(things)) / len(things) / 1024,
         )
 

@@ -26,6 +26,7 @@ APPLICATION = os.environ["APPLICATION"]
 CONVERGE_MACHINE = os.environ["CONVERGE_MACHINE"]  # ARN
 INGEST_QUEUE = os.environ["INGEST_QUEUE"]  # URL; "" when nothing takes in what was changed in IoT itself
 REGISTRY_SECONDS = 60 * int(os.environ["REGISTRY_MINUTES"])  # between two comparisons with IoT's listings
+THINGS_SECONDS = 60 * int(os.environ["THINGS_MINUTES"])  # the same with that of things, which alone is charged
 WAKES_PER_SECOND = float(os.environ["WAKES_PER_SECOND"])
 WAKES = int(os.environ["WAKES"])  # in one sweep
 STATUS_TABLE = f"{APPLICATION}-device-status"
@@ -62,6 +63,7 @@ def handler(event: Item, context: Any) -> Item:
 def _sweep(memory: Item, learned: Item, *, now: int, asked: bool, seconds_left: Callable[[], float]) -> Item:
     tokens = memory.get("Tokens", {})
     compared = asked or bool(tokens) or now - memory.get("ComparedAt", 0) >= REGISTRY_SECONDS
+    with_things = asked or now - memory.get("ThingsComparedAt", 0) >= THINGS_SECONDS
     devices = scans.read(now, compared=compared)
     stopped = decisions.stopped(
         pipe for page in pages("pipes", "list_pipes", NamePrefix=f"{APPLICATION}-") for pipe in page["Pipes"]
@@ -72,11 +74,12 @@ def _sweep(memory: Item, learned: Item, *, now: int, asked: bool, seconds_left: 
     woken = _each(heapq.nsmallest(WAKES, devices.wakes), _wake, pace, seconds_left)
     looked = 0
     if compared and seconds_left() >= ENOUGH:
-        things, left = Comparison(devices, seconds_left).run(tokens)
+        things, left = Comparison(devices, seconds_left, with_things=with_things).run(tokens)
         if not INGEST_QUEUE:  # then what has no row stays as it is
             things &= devices.things.keys()
         looked = _each(_some(things, now), _look if INGEST_QUEUE else _wake, pace, seconds_left)
-        learned.update({"Tokens": left} if left else {"ComparedAt": now})
+        done = {"ComparedAt": now, **({"ThingsComparedAt": now} if with_things else {})}
+        learned.update({"Tokens": left} if left else done)
     _report(Woken=woken, LookedAt=looked)
     return {
         "Behind": behind,

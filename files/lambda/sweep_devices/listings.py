@@ -40,13 +40,14 @@ class Comparison:
 
     devices: Devices
     seconds_left: Callable[[], float]
+    with_things: bool = True
     strangers: list[str] = field(default_factory=list)  # ARNs of active certificates that no device here has
 
     def run(self, tokens: dict[str, str]) -> tuple[set[str], dict[str, str]]:
         """The things to look at, and the tokens of what the time did not suffice for.
 
-        ``tokens`` are those of the last sweep; without any all listings are read. What a listing lacks is known only
-        when it was read at one go: some two million devices in a sweep.
+        ``tokens`` are those of the last sweep; without any all listings are read (that of things: ``with_things``).
+        What a listing lacks is known only when it was read at one go: some two million devices in a sweep.
         """
         aws("iot")  # before the threads: boto3 makes clients in one thread only
         names = list(tokens) or self._names()
@@ -69,7 +70,8 @@ class Comparison:
     def _names(self) -> list[str]:
         listed = {policy["policyName"] for page in pages("iot", "list_policies") for policy in page["policies"]}
         applied = {name for each in self.devices.certificates.values() for name in each.policies}
-        return ["things/", "certificates/", *(f"policy/{name}" for name in sorted(listed | applied))]
+        things = ["things/"] if self.with_things else []
+        return [*things, "certificates/", *(f"policy/{name}" for name in sorted(listed | applied))]
 
     def _compare(self, name: str, token: str, pace: Pace) -> tuple[set[str], str | None]:
         if self.seconds_left() <= 0:

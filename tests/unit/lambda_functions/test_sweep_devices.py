@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "CONVERGE_MACHINE": "arn:aws:states:eu-west-1:123456789012:stateMachine:fleet-converge-device",
     "INGEST_QUEUE": "https://sqs/fleet-ingest-thing",
     "REGISTRY_MINUTES": "60",
+    "THINGS_MINUTES": "1440",
     "WAKES_PER_SECOND": "1000",
     "WAKES": "5",
 }
@@ -442,8 +443,21 @@ def test_the_registry_is_compared_when_it_is_time_or_somebody_asks(region: Regio
     assert region.sweep(Registry=True)["Compared"] is True
     region.memory = {"ComparedAt": NOW - 3600}
     assert region.sweep()["Compared"] is True
-    assert region.memory == {"ComparedAt": NOW}
+    assert region.memory == {"ComparedAt": NOW, "ThingsComparedAt": NOW}
     assert region.looked_at() == ["device", "device"]
+
+
+def test_things_are_listed_daily_and_what_is_free_of_charge_hourly(region: Region) -> None:
+    region.add("device")
+    region.listed(device={"thing": changed(room="8")})
+    region.memory = {"ComparedAt": NOW - 3600, "ThingsComparedAt": NOW - 86399}
+    assert region.sweep()["Compared"] is True
+    assert (region.made("list_things"), region.looked_at()) == ([], [])
+    assert region.made("list_certificates")
+    region.memory = {"ComparedAt": NOW - 3600, "ThingsComparedAt": NOW - 86400}
+    region.sweep()
+    assert region.looked_at() == ["device"]
+    assert region.memory == {"ComparedAt": NOW, "ThingsComparedAt": NOW}
 
 
 @pytest.mark.parametrize("refused", [False, True])
@@ -460,7 +474,7 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(region: Region, refu
     if refused:
         region.refused_tokens = {"1"}
     assert region.sweep()["Compared"] is True
-    assert region.memory == {"ComparedAt": NOW}
+    assert region.memory == {"ComparedAt": NOW, "ThingsComparedAt": NOW}
     assert region.looked_at() == ["device-3"]
 
 
