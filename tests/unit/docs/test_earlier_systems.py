@@ -133,12 +133,8 @@ def test_every_name_begins_with_the_application() -> None:
 
 @pytest.mark.defect("S1-11")
 def test_no_machine_names_a_policy_of_its_own() -> None:
-    named = [
-        text
-        for machine in MACHINES
-        for task in tasks(machine).values()
-        for text in texts(task.get("Arguments", {}).get("PolicyName", "")) if isinstance(task.get("Arguments"), dict)
-    ]  # fmt: skip
+    arguments = [task.get("Arguments") for machine in MACHINES for task in tasks(machine).values()]
+    named = [text for each in arguments if isinstance(each, dict) for text in texts(each.get("PolicyName", ""))]
     assert all(text.startswith(("{%", "${")) for text in named if text)
 
 
