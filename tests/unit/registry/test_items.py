@@ -15,13 +15,13 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.dictionaries(st.text(min_size=1, max_size=3), VALUES, max_size=3))
 def test_what_boto3_writes_is_read_as_it_was(item):
     assert plain_item({key: TypeSerializer().serialize(value) for key, value in item.items()}) == item
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.dictionaries(st.text(min_size=1, max_size=3), VALUES, max_size=3))
 def test_what_is_written_is_what_boto3_writes(item):
     assert typed_item(item) == {key: TypeSerializer().serialize(value) for key, value in item.items()}
