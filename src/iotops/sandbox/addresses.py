@@ -29,16 +29,15 @@ def loopback_address(region: str) -> str:
 def bind_region(region: str, remembered: Mapping[str, str] | None = None) -> socket.socket:
     """A bound TCP socket for the region's listener.
 
-    Tried in turn: port 8883 of the region's own address, the address and port of the last run
-    (``remembered``: region -> ``host:port``), a free port of the region's own address, and, where only
-    127.0.0.1 exists, a fixed and then a free port of that.
+    Tried in turn: the address and port of the last run (``remembered``: region -> ``host:port``), port 8883 of the
+    region's own address, a free port of it, and, where only 127.0.0.1 exists, a fixed and then a free port of that.
     """
     own, index = loopback_address(region), iot_regions().index(region)
-    candidates = [(own, MQTT_PORT)]
+    candidates = []
     if remembered and region in remembered:
         host, _, port = remembered[region].rpartition(":")
         candidates.append((host, int(port)))
-    candidates += [(own, 0), ("127.0.0.1", SHARED_ADDRESS_PORT + index), ("127.0.0.1", 0)]
+    candidates += [(own, MQTT_PORT), (own, 0), ("127.0.0.1", SHARED_ADDRESS_PORT + index), ("127.0.0.1", 0)]
     for address in candidates[:-1]:
         try:
             return bind(*address)
