@@ -143,14 +143,14 @@ def test_with_an_allow_list_a_new_device_has_to_be_on_it(deployment: Deployment)
     deployment.admit(known, HOME)
     works_everywhere(deployment, known, "known-before")
     definitions = {"RegisterDeviceDefinition": "register-device", "CertificateIdentityPackage": "certificate-identity"}
-    listed, pinned, forged, stranger = (deployment.issue(name) for name in ("listed", "pinned", "pinned", "stranger"))
+    listed, pinned, forged, unlisted = (deployment.issue(name) for name in ("listed", "pinned", "pinned", "unlisted"))
     table = f"{deployment.application}-allow-list"
     items = ({"ThingName": "listed"}, {"ThingName": "pinned", "CertificateId": pinned.id})
     for item in items:
         deployment.sandbox.client("dynamodb", HOME).put_item(TableName=table, Item=deployment.image(item))
     deployment.change_stack(HOME, "onboarding", UseAllowList="true", **definitions)
     try:
-        assert rejected(deployment, HOME, stranger) == "it is not on the allow-list"
+        assert rejected(deployment, HOME, unlisted) == "it is not on the allow-list"
         assert rejected(deployment, HOME, forged) == "the allow-list names another certificate"
         renewed = deployment.issue("known-before")
         for device in (listed, pinned, renewed):
