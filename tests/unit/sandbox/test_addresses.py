@@ -38,13 +38,20 @@ def test_a_region_gets_the_port_of_aws_while_it_is_free(world):
     assert world[2] == [(addresses.loopback_address("eu-west-1"), 8883)]
 
 
-def test_a_taken_port_falls_back_to_the_last_runs_and_then_to_a_free_one(world):
+def test_a_region_keeps_the_port_of_its_last_run_also_when_that_of_aws_is_free_again(world):
+    own = addresses.loopback_address("eu-west-1")
+    addresses.bind_region("eu-west-1", {"eu-west-1": f"{own}:20001"})
+    assert world[2] == [(own, 20001)]
+
+
+def test_a_taken_port_falls_back_to_that_of_aws_and_then_to_a_free_one(world):
     taken, _missing, bound = world
     own = addresses.loopback_address("eu-west-1")
+    taken.add((own, 20001))
+    addresses.bind_region("eu-west-1", {"eu-west-1": f"{own}:20001"})
     taken.add((own, 8883))
     addresses.bind_region("eu-west-1", {"eu-west-1": f"{own}:20001"})
-    addresses.bind_region("eu-west-1")
-    assert bound == [(own, 20001), (own, 0)]
+    assert bound == [(own, 8883), (own, 0)]
 
 
 def test_without_further_loopback_addresses_regions_get_ports(world):
