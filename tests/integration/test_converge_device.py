@@ -359,6 +359,22 @@ def test_waking_it_again_costs_reads_and_no_registry_call(deployment: Deployment
     assert deployment.status(HOME, "awake") == applied
 
 
+def test_an_event_of_the_time_before_the_certificate_was_applied_costs_no_registry_call(deployment: Deployment) -> None:
+    device = deployment.issue("late-event")
+    deployment.admit(device, HOME)
+    settled_everywhere(deployment, "late-event")
+    began = deployment.sandbox.now()
+    event = {"ThingName": "late-event", "CertificateId": device.id}
+    deployment.start(HOME, "converge-device", {**event, "Since": int((time.time() - 3600) * 1000)})
+    leases = {"since": began, "region": HOME, "service": "dynamodb", "operation": "UpdateItem"}
+    eventually(lambda: len(deployment.sandbox.journal(**leases)) >= 2)  # taken and given back
+    calls = deployment.sandbox.journal(since=began, region=HOME, service="iot")
+    assert [call for call in calls if "assumed-role" in str(call["caller"])] == []
+    deployment.sandbox.client("iot", HOME).update_certificate(certificateId=device.id, newStatus="INACTIVE")
+    deployment.start(HOME, "converge-device", {**event, "Since": int((time.time() + 1) * 1000)})
+    eventually(lambda: deployment.certificate(HOME, device) == "ACTIVE")
+
+
 @pytest.mark.defect("S1-21")
 def test_a_device_without_a_row_leaves_no_trace(deployment: Deployment) -> None:
     began = deployment.sandbox.now()
@@ -397,11 +413,13 @@ def test_what_fails_never_leaves_an_active_certificate_and_is_finished_by_the_ne
     assert "LeaseOwner" not in deployment.status(HOME, thing)
     letter = eventually(lambda: deployment.dead_letters(HOME))[0]
     assert letter["Machine"] == f"{deployment.application}-converge-device"
+    since = letter["Input"].pop("Since")
     assert letter["Input"] == {"ThingName": thing, "CertificateId": device.id}
+    assert abs(since / 1000 - time.time()) < 60
     assert letter["Error"] == "Iot.InvalidRequestException"
     assert deployment.certificate(HOME, device) == "PENDING_ACTIVATION"
     deployment.sandbox.clear_faults(fault)
-    deployment.start(HOME, "converge-device", letter["Input"])
+    deployment.start(HOME, "converge-device", {**letter["Input"], "Since": since})
     settled_everywhere(deployment, thing)
     assert "Error" not in deployment.status(HOME, thing)
     deployment.connected(device, HOME).close()
