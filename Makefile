@@ -61,7 +61,7 @@ faults: .venv/test ## What must hold whatever goes wrong: faults, a lost region,
 e2e: .venv/test ## The commands of the README, as a new user runs them
 	pytest -q -m 'not long' tests/e2e
 
-test-long: .venv/test ## What needs more time than a CI run has
+test-long: .venv/test .venv-awscli/ok ## What needs more time than a CI run has
 	pytest -q -s -m long tests/faults
 	pytest -q -m long tests/integration tests/e2e
 
