@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import importlib
 import io
+import itertools
 import json
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -133,6 +135,16 @@ class Deployment(Fleet):
         new = following(row, changes, writer="controller", now=datetime.now(UTC))
         self.put(region, new, row)
         return new
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """The regions do not learn of each other's writes until the end."""
+        lanes = [f"{one}:{other}" for one, other in itertools.permutations(self.regions, 2)]
+        self.sandbox.replication(lanes=lanes)
+        try:
+            yield
+        finally:
+            self.sandbox.replication(lanes=[])
 
     def put(self, region: str, new: dict[str, Any], old: dict[str, Any]) -> None:
         """Write a row in place of ``old``."""

@@ -66,12 +66,9 @@ def test_a_revoked_device_stays_out_of_every_region_and_cannot_come_back(deploym
 @pytest.mark.defect("S1-25", "D-3")
 def test_a_revoked_certificate_that_a_region_never_saw_is_registered_there_as_revoked(deployment: Deployment) -> None:
     device = deployment.issue("unseen")
-    deployment.sandbox.replication(delay=3)
-    try:
+    with deployment.apart():
         deployment.admit(device, HOME)
         deployment.write(HOME, "unseen", State="REVOKED")
-    finally:
-        deployment.sandbox.replication(delay=0.2)
     settled_everywhere(deployment, "unseen")
     assert [deployment.certificate(region, device) for region in BOTH] == ["REVOKED", "REVOKED"]
     assert not deployment.knock(device, AWAY)
@@ -257,13 +254,10 @@ def test_of_two_writes_at_once_neither_revocation_nor_certificate_is_lost(deploy
     old, new = deployment.issue("contended"), deployment.issue("contended")
     deployment.admit(old, HOME)
     settled_everywhere(deployment, "contended")
-    deployment.sandbox.replication(delay=3)
-    try:
+    with deployment.apart():
         deployment.admit(new, HOME)
         deployment.write(HOME, "contended", State="SUSPENDED")
         last = deployment.write(AWAY, "contended", Attributes={"room": "8"})
-    finally:
-        deployment.sandbox.replication(delay=0.2)
     eventually(lambda: deployment.row(HOME, "contended")["Attributes"] == {"room": "8"})
     eventually(lambda: deployment.row(AWAY, "contended")["Version"] > last["Version"])
     settled_everywhere(deployment, "contended")

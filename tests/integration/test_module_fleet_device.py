@@ -163,10 +163,7 @@ def test_an_unknown_device_is_refused_and_reported_as_unknown(deployment: Deploy
 
 
 def test_who_waits_is_told_what_for(deployment: Deployment, device: Issued) -> None:
-    deployment.sandbox.replication(delay=5)
-    try:
+    with deployment.apart():
         message = refused(deployment, "decided", reason="slow", wait=True, wait_timeout=1, regions=BOTH)
-    finally:
-        deployment.sandbox.replication(delay=0.2)
     assert "decided in us-west-2: version" in message
     assert message.endswith("of the row has not arrived")

@@ -21,7 +21,6 @@ BOTH = (HOME, AWAY)
 def _calm(deployment: Deployment) -> Iterator[None]:
     yield
     deployment.sandbox.clear_faults()
-    deployment.sandbox.replication(delay=0.2)
     for region in BOTH:
         deployment.dead_letters(region)
 
@@ -82,12 +81,12 @@ def test_a_device_may_appear_in_two_regions_at_once(deployment: Deployment) -> N
 def test_a_certificate_that_a_region_registered_before_the_row_arrived_is_activated_there(
     deployment: Deployment,
 ) -> None:
-    deployment.sandbox.replication(delay=3)
     device = deployment.issue("early")
-    deployment.admit(device, HOME)
-    assert not deployment.knock(device, AWAY)
-    assert deployment.certificate(AWAY, device) == "PENDING_ACTIVATION"
-    deployment.admit(device, AWAY)
+    with deployment.apart():
+        deployment.admit(device, HOME)
+        assert not deployment.knock(device, AWAY)
+        assert deployment.certificate(AWAY, device) == "PENDING_ACTIVATION"
+        deployment.admit(device, AWAY)
     eventually(lambda: deployment.row(HOME, "early") == deployment.row(AWAY, "early"))
     works_everywhere(deployment, device, "early")
 
