@@ -145,7 +145,7 @@ def _client(key: str, secret: str, service: str, region: str) -> Any:
             aws_session_token=_SESSION_TOKEN,
             config=Config(
                 retries={"total_max_attempts": 1},
-                max_pool_connections=64,
+                max_pool_connections=512,
                 inject_host_prefix=False,
                 s3={"addressing_style": "path"},
                 connect_timeout=5,

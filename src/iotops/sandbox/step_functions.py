@@ -20,6 +20,7 @@ from iotops.sandbox import (
     branch_history,
     execution_metrics,
     express,
+    jsonata_expressions,
     machine_permissions,
     service_tasks,
     state_machine_definitions,
@@ -59,12 +60,18 @@ def _run(original: Any) -> Any:
     return run_execution
 
 
+@functools.lru_cache(256)
+def _own_limit(definition: str) -> list[float]:
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        return [float(json.loads(definition)["TimeoutSeconds"])]
+    return []
+
+
 @contextlib.contextmanager
 def _time_limit(execution: dict[str, Any], machine: dict[str, Any]) -> Iterator[None]:
     """End the execution as TIMED_OUT when the definition's TimeoutSeconds, or five minutes of EXPRESS, are over."""
     limits = [express.LONGEST_EXECUTION] if execution.get("express") else []
-    with contextlib.suppress(KeyError, TypeError, ValueError):
-        limits += [float(json.loads(machine["definition"])["TimeoutSeconds"])] if machine else []
+    limits += _own_limit(machine.get("definition") or "{}")
     if not limits:
         yield
         return
@@ -195,6 +202,7 @@ def install() -> None:
     service_tasks.install()
     branch_history.install()
     task_calls.install()
+    jsonata_expressions.install()
     state_machine_definitions.install()
     sfn.time = _Clock()
     replace(sfn, "_run_execution", "exec_arn", _run)

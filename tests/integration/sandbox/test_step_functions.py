@@ -65,6 +65,22 @@ def test_timestamps_are_iso_strings(sandbox: Sandbox) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", answer["ThingTypeMetadata"]["CreationDate"])
 
 
+def test_executions_at_once_share_an_expression_and_not_its_values(sandbox: Sandbox) -> None:
+    text = "{% ($own := $states.input.number; $sum([1..$own].($ + $own)) & '/' & $own) %}"
+    double = {"Type": "Pass", "Output": text, "End": True}
+    every = {
+        "Type": "Map",
+        "Items": "{% $states.input.numbers %}",
+        "ItemSelector": {"number": "{% $states.context.Map.Item.Value %}"},
+        "MaxConcurrency": 20,
+        "ItemProcessor": {"StartAt": "One", "States": {"One": double}},
+        "End": True,
+    }
+    arn = machine(sandbox, {"All": every}, role(sandbox, STATES, {}))
+    answer = output(run(sandbox, arn, {"numbers": [*range(1, 41)]}))
+    assert answer == [f"{n * (n + 1) // 2 + n * n}/{n}" for n in range(1, 41)]
+
+
 @pytest.mark.parametrize(
     ("action", "arguments", "error"),
     [
