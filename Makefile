@@ -27,7 +27,7 @@ sandbox-down: ## Stop the sandbox; its state stays
 test: check ## Everything that CI runs
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target e2e molecule integration faults
 
-check: .venv/test .venv-checkov/ok .build/npm/ok ## Lint, types and unit tests
+check: ## Lint, types and unit tests
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint types unit
 
 lint: .venv/test .venv-checkov/ok .build/npm/ok ## ansible-lint, yamllint, ruff, cfn-lint, checkov, ASL, module documentation
