@@ -7,7 +7,7 @@ export LC_ALL ?= C.UTF-8
 export PATH := $(BIN):$(PATH)
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: help site test check lint types unit molecule integration faults e2e test-long bench build docs \
+.PHONY: help site test check lint lint-ansible lint-sources types unit molecule integration faults e2e test-long bench build docs \
 	sandbox-up sandbox-down clean links preconditions
 .DEFAULT_GOAL := help
 
@@ -30,11 +30,15 @@ test: check ## Everything that CI runs
 check: ## Lint, types and unit tests
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint types unit
 
-lint: .venv/test .venv-checkov/ok .build/npm/ok ## ansible-lint, yamllint, ruff, cfn-lint, checkov, ASL, module documentation
+lint: lint-ansible lint-sources ## ansible-lint, yamllint, ruff, cfn-lint, checkov, ASL, module documentation
+
+lint-ansible: .venv/test
+	ansible-lint --nocolor
+
+lint-sources: .venv/test .venv-checkov/ok .build/npm/ok
 	ruff check .
 	ruff format --check .
 	yamllint --strict .
-	ansible-lint --nocolor
 	cfn-lint files/cloudformation/*.yaml
 	PATH=$(CURDIR)/.venv-checkov/bin:$$PATH checkov --quiet --compact --skip-download --framework cloudformation --directory files/cloudformation
 	for f in files/asl/*.asl.yaml; do \

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from iotops.sandbox.client import Sandbox
-from tests.e2e.fleet import Fleet
+from tests.e2e.fleet import REGIONS, Fleet, Overheard
 from tests.e2e.listing import resources
 
 
@@ -34,6 +34,17 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, as_built: dict[str, Any]) ->
     built = Fleet(sandbox)
     built.run("site.yml").ok()
     as_built["calls"] = len(sandbox.journal())
-    as_built["resources"] = resources(sandbox, ["eu-west-1", "us-west-2"])
+    as_built["resources"] = resources(sandbox, REGIONS)
     yield built
+    sandbox.stop()
+
+
+@pytest.fixture(scope="session")
+def overheard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Overheard]:
+    """Another one, built in many words; test_teardown, the last that needs it, takes it down."""
+    sandbox = Sandbox(tmp_path_factory.mktemp("overheard") / "sandbox").start()
+    fleet, before = Fleet(sandbox), resources(sandbox, REGIONS)
+    output = fleet.run("site.yml", "-vvv", "--diff", "-e", "fleet_devices=dev-1,dev-2").ok().output
+    output += fleet.run("playbooks/verify.yml", "-vvv").ok().output
+    yield Overheard(fleet, output, before)
     sandbox.stop()

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from iotops.sandbox.client import Sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
+REGIONS = ["eu-west-1", "us-west-2"]
 RECAP = re.compile(
     r"^(?P<host>[\w.-]+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)"
     r"\s+unreachable=(?P<unreachable>\d+)\s+failed=(?P<failed>\d+)"
@@ -94,3 +96,12 @@ class Fleet:
         process = self.start(playbook, *arguments)
         output, _ = process.communicate(timeout=900)
         return Run(process.returncode, output, recap(output))
+
+
+@dataclass(frozen=True)
+class Overheard:
+    """A fleet with a device: all that Ansible said while it was built, and what the account held before."""
+
+    fleet: Fleet
+    output: str
+    before: dict[str, Any]

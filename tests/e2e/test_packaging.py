@@ -48,7 +48,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return elsewhere
 
 
-def test_the_playbook_runs_by_its_collection_name_and_finds_what_the_checkout_built(
+def test_a_second_run_by_its_collection_name_changes_nothing_that_the_checkout_built(
     installed: Path, fleet: Fleet
 ) -> None:
     output = run(

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.fleet import Fleet
-
-REGIONS = ["eu-west-1", "us-west-2"]
+from tests.e2e.fleet import REGIONS, Fleet, Overheard
 
 
 def traces_of(key: Path) -> list[str]:
@@ -39,15 +37,13 @@ def stored_texts(fleet: Fleet) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.defect("S1-37")
-def test_keys_stay_in_their_files(empty_fleet: Fleet) -> None:
-    options = ["-vvv", "--diff", "-e", "fleet_devices=dev-1,dev-2"]
-    output = empty_fleet.run("site.yml", *options).ok().output
-    output += empty_fleet.run("playbooks/verify.yml", "-vvv").ok().output
-    keys = sorted(empty_fleet.pki.rglob("*.key.pem"))
+def test_keys_stay_in_their_files(overheard: Overheard) -> None:
+    fleet = overheard.fleet
+    keys = sorted(fleet.pki.rglob("*.key.pem"))
     assert len(keys) >= 4, "root, issuing CA, server and canary at least"
 
-    texts = [("output", output), *stored_texts(empty_fleet)]
-    directory = Path(empty_fleet.sandbox.directory)
+    texts = [("output", overheard.output), *stored_texts(fleet)]
+    directory = Path(fleet.sandbox.directory)
     texts += [(path.name, path.read_text(errors="replace")) for path in directory.glob("*") if path.is_file()]
     for key in keys:
         assert key.stat().st_mode & 0o777 == 0o600, key

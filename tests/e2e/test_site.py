@@ -30,12 +30,6 @@ def writes(fleet: Fleet, since: datetime) -> list[str]:
     ]
 
 
-def test_second_run_changes_nothing(fleet: Fleet) -> None:
-    again = fleet.run("site.yml").ok()
-    assert again.changes == []
-    assert again.changed == dict.fromkeys(REGIONS, 0)
-
-
 def test_check_on_the_finished_state_shows_no_change_and_writes_nothing(fleet: Fleet) -> None:
     since = fleet.sandbox.now()
     check = fleet.run("site.yml", "--check", "--diff").ok()
