@@ -29,9 +29,13 @@ options:
     description: The zone that holds the domain's records. Without it no DNS records are listed.
     type: str
     default: ""
-  ca_certificate_path:
-    description: PEM file of the issuing CA. Without the file neither the CA nor its certificates are listed.
-    type: path
+  ca_certificate_paths:
+    description:
+      - PEM files of the generations of the issuing CA.
+      - A file that does not exist stands for a CA that never was.
+    type: list
+    elements: path
+    default: []
   gather_subset:
     description: The kinds to list; V(all) stands for every one.
     type: list
@@ -80,7 +84,7 @@ EXAMPLES = r"""
   iotops.fleet.fleet_resources_info:
     region: eu-west-1
     application: multi-region-iot
-    ca_certificate_path: pki/intermediateCA/certs/issuing.cert.pem
+    ca_certificate_paths: [pki/intermediateCA/certs/issuing.cert.pem]
     gather_subset: [stacks, ca_certificates]
 """
 
@@ -110,14 +114,14 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "application": {"type": "str", "required": True},
     "domain": {"type": "str", "default": ""},
     "hosted_zone_id": {"type": "str", "default": ""},
-    "ca_certificate_path": {"type": "path"},
+    "ca_certificate_paths": {"type": "list", "elements": "path", "default": []},
     "gather_subset": {"type": "list", "elements": "str", "default": ["all"], "choices": ["all", *READERS]},
 }
 
 
-def ca_fingerprint(path: str | None) -> str:
-    """Return the fingerprint of the CA in the file, empty where there is none."""
-    return "" if path is None or is_missing(path) else fingerprint(read_text(path, option="ca_certificate_path"))
+def ca_fingerprints(paths: list[str]) -> tuple[str, ...]:
+    """Return the fingerprints of the CAs in the files that exist."""
+    return tuple(fingerprint(read_text(path, option="ca_certificate_paths")) for path in paths if not is_missing(path))
 
 
 def gather(module: AnsibleAWSModule) -> dict[str, Any]:
@@ -128,7 +132,7 @@ def gather(module: AnsibleAWSModule) -> dict[str, Any]:
     services = {service for kind in kinds for service in READERS[kind].services}
     scope = Scope(
         region=module.region or "",
-        ca_fingerprint=ca_fingerprint(params["ca_certificate_path"]),
+        ca_fingerprints=ca_fingerprints(params["ca_certificate_paths"]),
         clients={service: module.client(service) for service in sorted(services)},
         **{name: params[name] for name in ("application", "domain", "hosted_zone_id")},
     )

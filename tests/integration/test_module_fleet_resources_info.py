@@ -48,7 +48,7 @@ def listing(region, fleet, **changes):
         "application": APPLICATION,
         "domain": DOMAIN,
         "hosted_zone_id": fleet.sandbox.hosted_zone_id,
-        "ca_certificate_path": str(fleet.directory / "ca.pem"),
+        "ca_certificate_paths": [str(fleet.directory / "ca.pem")],
         **changes,
     }
     return region.run("fleet_resources_info", **parameters)["resources"]
@@ -114,7 +114,7 @@ def test_an_empty_region_has_nothing_and_is_not_changed(sandbox):
         application="nobody",
         domain=DOMAIN,
         hosted_zone_id=sandbox.hosted_zone_id,
-        ca_certificate_path="/nowhere/ca.pem",
+        ca_certificate_paths=["/nowhere/ca.pem"],
     )
     assert not answer["changed"]
     assert [kind for kind, entries in answer["resources"].items() if entries and kind != "dns_records"] == []

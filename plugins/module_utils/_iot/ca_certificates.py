@@ -35,7 +35,16 @@ from ansible_collections.iotops.fleet.plugins.module_utils.aws import (
     tags_to_list,
 )
 
-__all__ = ["Registration", "describe", "ensure_absent", "ensure_present", "find", "list_all", "summary"]
+__all__ = [
+    "Registration",
+    "describe",
+    "ensure_absent",
+    "ensure_present",
+    "find",
+    "list_all",
+    "registered_through",
+    "summary",
+]
 
 PAGE_SIZE = 250
 
@@ -99,6 +108,15 @@ def list_all(iot: Any, *, page_size: int = PAGE_SIZE) -> list[dict[str, Any]]:
 def describe(iot: Any, certificate_id: str) -> dict[str, Any]:
     """``certificateDescription`` of DescribeCACertificate; None when there is no such CA."""
     return iot.describe_ca_certificate(certificateId=certificate_id)["certificateDescription"]
+
+
+@api_call("list the certificates that were registered through a CA of AWS IoT")
+def registered_through(iot: Any, certificate_id: str, *, page_size: int = PAGE_SIZE) -> dict[str, str]:
+    """Status by certificate id, as ListCertificatesByCA shows it."""
+    pages = iot.get_paginator("list_certificates_by_ca").paginate(
+        caCertificateId=certificate_id, PaginationConfig={"PageSize": page_size}
+    )
+    return {each["certificateId"]: each["status"] for page in pages for each in page.get("certificates", [])}
 
 
 @api_call("list the tags of a CA certificate of AWS IoT")

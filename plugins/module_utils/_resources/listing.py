@@ -24,14 +24,14 @@ Resource = dict[str, Any]
 class Scope:
     """One fleet in one region, with a boto3 client for each service that is asked.
 
-    ``ca_fingerprint``, ``domain`` and ``hosted_zone_id`` may be empty; what they identify is then not listed.
+    ``ca_fingerprints``, ``domain`` and ``hosted_zone_id`` may be empty; what they identify is then not listed.
     """
 
     application: str
     region: str
     domain: str
     hosted_zone_id: str
-    ca_fingerprint: str
+    ca_fingerprints: tuple[str, ...]
     clients: dict[str, Any]
 
     def owns(self, name: str) -> bool:
@@ -208,18 +208,18 @@ def server_certificates(scope: Scope) -> list[Resource]:
 
 
 def ca_certificates(scope: Scope) -> list[Resource]:
-    """The registered CA whose certificate has the fleet's fingerprint."""
-    found = find_ca(scope.clients["iot"], scope.ca_fingerprint) if scope.ca_fingerprint else None
-    if found is None:
-        return []
+    """The registered CAs whose certificates have the fleet's fingerprints."""
+    found = [find_ca(scope.clients["iot"], each) for each in scope.ca_fingerprints]
     return [
         {
-            "id": found["certificateId"],
-            "arn": found["certificateArn"],
-            "status": found["status"],
-            "auto_registration": found["autoRegistrationStatus"],
-            "mode": found.get("certificateMode"),
+            "id": each["certificateId"],
+            "arn": each["certificateArn"],
+            "status": each["status"],
+            "auto_registration": each["autoRegistrationStatus"],
+            "mode": each.get("certificateMode"),
         }
+        for each in found
+        if each is not None
     ]
 
 

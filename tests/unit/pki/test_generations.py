@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the generations of the issuing CA stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.generations import issuing_ca, issuing_generations
+
+
+def test_the_first_generation_has_no_number_in_its_path() -> None:
+    assert issuing_ca(1, "/pki") == "/pki/intermediateCA"
+    assert issuing_ca(2, "/pki", "certificate") == "/pki/intermediateCA-G2/certs/issuing.cert.pem"
+
+
+@pytest.mark.parametrize(("generation", "file"), [(0, "directory"), (1, "key")])
+def test_what_there_is_not_is_refused(generation: int, file: str) -> None:
+    with pytest.raises(ValueError, match="of the issuing CA"):
+        issuing_ca(generation, "/pki", file)
+
+
+def test_a_generation_is_there_when_its_certificate_is(tmp_path: Path) -> None:
+    assert issuing_generations(str(tmp_path / "nowhere")) == []
+    for name in (
+        "intermediateCA",
+        "intermediateCA-G2",
+        "intermediateCA-G10",
+        "intermediateCA-G3.old",
+        "intermediateCA-G0",
+    ):
+        certificate = tmp_path / name / "certs/issuing.cert.pem"
+        certificate.parent.mkdir(parents=True)
+        certificate.touch()
+    (tmp_path / "intermediateCA-G4/certs").mkdir(parents=True)
+    assert issuing_generations(str(tmp_path)) == [1, 2, 10]
