@@ -1,24 +1,22 @@
 # Copyright: (c) 2026, The iotops.fleet maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Device certificates, many in one pass.
-
-A key pair is staged as a whole beside its destination, then recorded in the ledger, then moved into place. A run that
-is killed leaves either nothing recorded (the next run throws the staged files away) or a recorded pair (the next run
-moves it into place), so no device is ever given two live certificates.
-"""
+"""Device certificates, many in one pass: what is missing is issued, batch by batch, into a layout."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Container, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
+from ansible_collections.iotops.fleet.plugins.module_utils._aws.progress import write_progress
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.archive import Archive
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.authority import (
     Authority,
     absolute,
@@ -28,52 +26,52 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.authority import
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.certificates import (
     Signer,
     describe,
-    read_certificate,
+    entry_of,
     time_text,
 )
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.files import (
-    make_directory,
-    sync_file,
-    sync_files,
-    write_atomic,
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.files import write_lines
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.keys import public_bytes
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.layouts import Flat, Folders, Layout
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import serial_text
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.manifest import Manifest, differs, require_free_columns
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.mint import Minter, mint
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.names import common_name_of
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import (
+    DEVICE_KEY_TYPES,
+    PROFILES,
+    KeyType,
+    lifetime_of,
 )
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import Entry, serial_text
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.mint import Minter, Pair, mint
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.names import common_name_of, thing_names
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import PROFILES, lifetime_of
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.tree import (
-    AuthorityTree,
-    private_directories,
-    private_files,
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.tree import AuthorityTree
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.wanted import (
+    Device,
+    devices_by_name,
+    devices_in_file,
+    devices_with_requests,
 )
 
 # So many refused devices are named in an error; the rest is counted.
 _NAMED = 5
-
-
-@dataclass(frozen=True)
-class DeviceTree:
-    """Where the files of the devices are: a folder each."""
-
-    path: Path
-
-    def pair(self, name: str) -> Pair:
-        """The certificate and key of a device."""
-        return Pair(self.path / name, name)
-
-    def staging(self, authority: Authority) -> Path:
-        """Where pairs of this authority wait until they are recorded."""
-        return self.path / f".staging-{serial_text(authority.certificate.serial_number)}"
+_LAYOUTS: dict[str, type[Layout]] = {"folders": Folders, "flat": Flat, "archive": Archive}
+# Seconds between two lines of progress.
+_EVERY = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """The device certificates that are wanted: see the options of the module x509_device_certificates."""
 
-    names: list[str]
+    devices: list[Device]
+    with_keys: bool
+    layout: type[Layout]
+    path: Path
+    key_type: KeyType | None
     lifetime: timedelta
     renew: bool
+    manifest: Path | None
+    max_results: int
+    progress_path: str | None
     processes: int | None
 
 
@@ -81,97 +79,128 @@ def ensure_device_certificates(
     *,
     path: str,
     authority_path: str,
-    names: Sequence[str],
+    names: Sequence[str] = (),
+    devices_file: str | None = None,
+    requests: Sequence[str] = (),
+    key_type: str | None = None,
+    layout: str = "folders",
+    manifest: str | None = None,
     days: int,
     renew: bool,
     passphrase: str | None,
+    max_results: int = 1000,
+    progress_path: str | None = None,
     check_mode: bool,
     processes: int | None = None,
 ) -> dict[str, Any]:
     """Issue what is missing of the devices' certificates; return the result of the module x509_device_certificates.
 
     `processes` is for tests; by default it follows from the work and the cores. Raises PkiError, before anything is
-    changed, when a name cannot be used, a certificate in place must not be used any more, or there is no authority.
+    changed, when a device cannot be used, a certificate in place must not be used any more, or there is no authority.
     """
-    tree = DeviceTree(absolute(path))
-    wanted = Wanted(names=thing_names(names), lifetime=lifetime_of(days), renew=renew, processes=processes)
+    wanted = Wanted(
+        devices=_devices(names, devices_file, requests),
+        with_keys=not requests,
+        layout=_LAYOUTS[layout],
+        path=absolute(path),
+        key_type=DEVICE_KEY_TYPES[key_type] if key_type else None,
+        lifetime=lifetime_of(days),
+        renew=renew,
+        manifest=_manifest_path(path, layout, manifest),
+        max_results=max_results,
+        progress_path=progress_path,
+        processes=processes,
+    )
+    require_free_columns(wanted.devices)
     authority_tree = AuthorityTree(absolute(authority_path), "issuing")
     if check_mode:
-        return _predict(tree, authority_tree, wanted)
+        return _predict(authority_tree, wanted)
     with open_authority(authority_tree, passphrase=passphrase) as authority:
-        return _converge(tree, authority, wanted)
+        return _converge(wanted.layout(wanted.path, authority, wanted.manifest), authority, wanted)
 
 
-def _predict(tree: DeviceTree, authority_tree: AuthorityTree, wanted: Wanted) -> dict[str, Any]:
+def _devices(names: Sequence[str], devices_file: str | None, requests: Sequence[str]) -> list[Device]:
+    if requests:
+        return devices_with_requests(requests)
+    return devices_in_file(devices_file) if devices_file else devices_by_name(names)
+
+
+def _manifest_path(path: str, layout: str, manifest: str | None) -> Path | None:
+    if manifest:
+        return absolute(manifest)
+    return Archive.manifest_of(absolute(path)) if layout == "archive" else None
+
+
+def _predict(authority_tree: AuthorityTree, wanted: Wanted) -> dict[str, Any]:
     if not authority_tree.certificate.exists():
-        return _result(tree, wanted, wanted.names, {}, _repair(tree, [], check_mode=True))
+        return _result(wanted, [device.name for device in wanted.devices], [], lambda _name: None)
     authority = Authority(authority_tree)
-    unfinished = _recorded(tree.staging(authority), authority)
-    present = _present(tree, authority, wanted, unfinished)
-    missing = [name for name in wanted.names if name not in present]
-    return _result(tree, wanted, [*missing, *unfinished], present, _repair(tree, present, check_mode=True))
+    layout = wanted.layout(wanted.path, authority, wanted.manifest)
+    unfinished = layout.unfinished()
+    present = _present(layout, authority, wanted, unfinished)
+    missing = [device.name for device in wanted.devices if device.name not in present]
+    changes = layout.repair(present, check_mode=True)
+    if not missing:
+        changes += _write_manifest(layout, authority, wanted, check_mode=True)
+    certificate_of = _certificates(layout, wanted)
+    return _result(
+        wanted, [*missing, *unfinished], changes, lambda name: certificate_of(name) if name in present else None
+    )
 
 
-def _converge(tree: DeviceTree, authority: Authority, wanted: Wanted) -> dict[str, Any]:
-    finished = _finish(tree, authority)
-    present = _present(tree, authority, wanted)
-    missing = [name for name in wanted.names if name not in present]
+def _converge(layout: Layout, authority: Authority, wanted: Wanted) -> dict[str, Any]:
+    finished = layout.finish()
+    present = _present(layout, authority, wanted)
+    missing = [device for device in wanted.devices if device.name not in present]
     signer = authority.signer if missing else None
-    changes = _repair(tree, present, check_mode=False)
+    changes = layout.repair(present, check_mode=False)
     if signer:
-        _issue(tree, authority, signer, missing, wanted)
-    issued = {name: read_certificate(tree.pair(name).certificate) for name in missing}
-    return _result(tree, wanted, [*missing, *finished], present | issued, changes)
+        _issue(layout, authority, signer, missing, wanted)
+    changes += _write_manifest(layout, authority, wanted, check_mode=False)
+    return _result(wanted, [*(device.name for device in missing), *finished], changes, _certificates(layout, wanted))
 
 
-def _repair(tree: DeviceTree, present: Iterable[str], *, check_mode: bool) -> list[str]:
-    pairs = [tree.pair(name) for name in present]
-    changes = private_directories([tree.path, *(pair.folder for pair in pairs)], check_mode=check_mode)
-    return changes + private_files([pair.key for pair in pairs], check_mode=check_mode)
-
-
-def _present(
-    tree: DeviceTree, authority: Authority, wanted: Wanted, unfinished: Container[str] = ()
-) -> dict[str, x509.Certificate | None]:
-    """Return the certificates in place that are to stay, by name; raise PkiError for those that need a decision.
+def _present(layout: Layout, authority: Authority, wanted: Wanted, unfinished: Container[str] = ()) -> dict[str, None]:
+    """Return the names of those whose certificates are to stay, in order; raise PkiError if some need a decision.
 
     `unfinished` are those that a killed run has left to be moved into place.
     """
     now = datetime.now(UTC)
-    present: dict[str, x509.Certificate | None] = {}
+    present: dict[str, None] = {}
     refused: list[str] = []
-    for name in wanted.names if not wanted.renew else ():
-        if name in unfinished:
+    for device in wanted.devices:
+        if device.name in unfinished:
             continue
-        certificate = _certificate_in_place(tree, name, now)
-        problem = _problem(authority, name, certificate, now)
+        if device.public_key and layout.has_key(device.name):
+            raise PkiError(f"{device.name}: its private key is in {layout.path}; sign requests into another folder")
+        if wanted.renew and layout.replaces:
+            continue
+        certificate = layout.find(device.name, with_key=wanted.with_keys)
+        if certificate is not None and certificate.not_valid_after_utc <= now:
+            certificate = None
+        problem = _problem(authority, device, certificate, now, renew=wanted.renew)
         if problem:
-            refused.append(f"{name}: {problem}")
+            refused.append(f"{device.name}: {problem}")
         elif certificate is not None:
-            present[name] = certificate
+            present[device.name] = None
     if refused:
         more = f" (and {len(refused) - _NAMED} more)" if len(refused) > _NAMED else ""
-        raise PkiError(f"{'; '.join(refused[:_NAMED])}{more}; to issue a new certificate all the same, set renew")
+        raise PkiError(f"{'; '.join(refused[:_NAMED])}{more}; {layout.remedy}")
     return present
 
 
-def _certificate_in_place(tree: DeviceTree, name: str, now: datetime) -> x509.Certificate | None:
-    """Return the certificate of a whole pair, None also when it has expired."""
-    pair = tree.pair(name)
-    certificate = read_certificate(pair.certificate)
-    if certificate is None or certificate.not_valid_after_utc <= now or not pair.key.exists():
-        return None
-    return certificate
-
-
-def _problem(authority: Authority, name: str, certificate: x509.Certificate | None, now: datetime) -> str | None:
+def _problem(
+    authority: Authority, device: Device, certificate: x509.Certificate | None, now: datetime, *, renew: bool
+) -> str | None:
     """Return why this device must not silently keep its certificate or get another, None when it may."""
     if certificate is None:
-        return _problem_of_another(authority, name, now)
-    if common_name_of(certificate.subject) != name:
+        return None if renew else _problem_of_another(authority, device.name, now)
+    if common_name_of(certificate.subject) != device.name:
         return f"the certificate in place is that of {common_name_of(certificate.subject)!r}"
     if not authority.has_signed(certificate):
         return "the certificate in place is from another CA"
+    if device.public_key and device.public_key != public_bytes(certificate.public_key()):
+        return "the certificate in place is for another key than the request"
     entry = authority.ledger.find(serial_text(certificate.serial_number))
     if entry is None:
         return f"its certificate (serial {serial_text(certificate.serial_number)}) is not in {authority.tree.ledger}"
@@ -186,95 +215,87 @@ def _problem_of_another(authority: Authority, name: str, now: datetime) -> str |
     return f"the ledger has a live certificate ({newest}) whose files are not in place: restore them, or revoke it"
 
 
-def _issue(tree: DeviceTree, authority: Authority, signer: Signer, names: Sequence[str], wanted: Wanted) -> None:
-    staging = tree.staging(authority)
-    key_type = PROFILES[authority.profile]["device"]
-    minter = Minter(signer=signer, staging=staging, key_type=key_type, lifetime=wanted.lifetime)
-    make_directory(staging)
-    orders = list(zip(names, authority.serial_numbers(len(names)), strict=True))
-    for batch in mint(minter, orders, processes=wanted.processes):
-        sync_files([path for pair, _entry in batch for path in (pair.key, pair.certificate, pair.folder)])
-        authority.ledger.append(entry for _pair, entry in batch)
-        for pair, entry in batch:
-            _publish(tree, authority, pair, entry)
-        sync_file(tree.path)
-    staging.rmdir()
+def _issue(layout: Layout, authority: Authority, signer: Signer, devices: Sequence[Device], wanted: Wanted) -> None:
+    key_type = wanted.key_type or PROFILES[authority.profile]["device"]
+    minter = Minter(signer=signer, key_type=key_type, lifetime=wanted.lifetime)
+    orders = list(zip(devices, authority.serial_numbers(len(devices)), strict=True))
+    progress = _Progress(len(devices), wanted.progress_path)
+    layout.begin()
+    for staged in mint(minter, layout.stage, orders, processes=wanted.processes):
+        layout.store(staged)
+        authority.ledger.record(staged.entries)
+        layout.publish(staged)
+        progress.add(len(staged.entries))
+    layout.end()
 
 
-def _publish(tree: DeviceTree, authority: Authority, staged: Pair, entry: Entry) -> None:
-    """Move a recorded pair into place; the certificate goes last, so that a killed run is seen to be unfinished."""
-    copy = authority.tree.issued(entry.serial)
-    if not copy.exists():
-        _link_or_copy(staged.certificate, copy)
-    target = tree.pair(staged.name)
-    if not target.folder.exists():
-        staged.folder.rename(target.folder)
-        return
-    if staged.key.exists():
-        staged.key.replace(target.key)
-    staged.certificate.replace(target.certificate)
-    staged.folder.rmdir()
+class _Progress:
+    def __init__(self, total: int, path: str | None) -> None:
+        self._total, self._done, self._path = total, 0, path
+        self._started = self._written = time.monotonic()
+
+    def add(self, count: int) -> None:
+        self._done += count
+        now = time.monotonic()
+        if self._done < self._total and now - self._written < _EVERY:
+            return
+        self._written = now
+        rate = self._done / max(now - self._started, 1e-3)
+        left = (self._total - self._done) / rate
+        write_progress(
+            self._path, f"{self._done} of {self._total} certificates issued, {rate:.0f} a second, {left:.0f} s left"
+        )
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        target.hardlink_to(source)
-    except OSError:  # another file system, or one without links
-        write_atomic(target, source.read_bytes())
-
-
-def _finish(tree: DeviceTree, authority: Authority) -> list[str]:
-    """Move into place what a killed run had recorded, throw away what it had not; return the names moved."""
-    staging = tree.staging(authority)
-    if not staging.exists():
+def _write_manifest(layout: Layout, authority: Authority, wanted: Wanted, *, check_mode: bool) -> list[str]:
+    """Make the manifest of a layout that does not keep one what it should be; return what was (or would be) changed."""
+    path = wanted.manifest
+    if path is None or layout.keeps_manifest or not differs(path, _manifest(layout, authority, wanted)):
         return []
-    recorded = _recorded(staging, authority)
-    for pair in _staged(staging):
-        if pair.name in recorded:
-            _publish(tree, authority, pair, recorded[pair.name])
-        else:
-            shutil.rmtree(pair.folder)
-    staging.rmdir()
-    return list(recorded)
+    if not check_mode:
+        write_lines(path, _manifest(layout, authority, wanted))
+    return [f"{path}: written"]
 
 
-def _staged(staging: Path) -> list[Pair]:
-    return [Pair(folder, folder.name) for folder in staging.iterdir()] if staging.exists() else []
+def _manifest(layout: Layout, authority: Authority, wanted: Wanted) -> Iterator[bytes]:
+    manifest = Manifest(authority.certificate)
+    for device in wanted.devices:
+        certificate = layout.find(device.name, with_key=wanted.with_keys)
+        if certificate is not None:
+            yield manifest.line(device, entry_of(certificate), certificate.public_bytes(serialization.Encoding.DER))
 
 
-def _recorded(staging: Path, authority: Authority) -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
-    for pair in _staged(staging):
-        try:
-            certificate = read_certificate(pair.certificate)
-        except PkiError:  # half written, hence not recorded
-            continue
-        entry = authority.ledger.find(serial_text(certificate.serial_number)) if certificate else None
-        if entry is not None:
-            found[pair.name] = entry
-    return found
+def _certificates(layout: Layout, wanted: Wanted) -> Callable[[str], x509.Certificate | None]:
+    return lambda name: layout.find(name, with_key=wanted.with_keys)
 
 
 def _result(
-    tree: DeviceTree,
-    wanted: Wanted,
-    issued: Iterable[str],
-    certificates: Mapping[str, x509.Certificate | None],
-    changes: list[str],
+    wanted: Wanted, issued: Iterable[str], changes: list[str], certificate_of: Callable[[str], x509.Certificate | None]
 ) -> dict[str, Any]:
     issued = list(dict.fromkeys(issued))
-    changes = changes + [f"{tree.pair(name).folder}: issued" for name in issued]
+    listed, more = issued[: wanted.max_results], len(issued) - wanted.max_results
+    changes = changes + [f"{wanted.path / name}: issued" for name in listed]
+    if more > 0:
+        changes.append(f"{wanted.path}: {more} more issued")
     return {
         "changed": bool(changes),
-        "certificates": [_description(tree.pair(name), certificates.get(name)) for name in wanted.names],
-        "issued": issued,
+        "count": len(wanted.devices),
+        "issued_count": len(issued),
+        "certificates": [
+            _description(wanted, device.name, certificate_of(device.name))
+            for device in wanted.devices[: wanted.max_results]
+        ],
+        "issued": listed,
+        **({"manifest": str(wanted.manifest)} if wanted.manifest else {}),
         "diff": difference(changes),
     }
 
 
-def _description(pair: Pair, certificate: x509.Certificate | None) -> dict[str, str]:
-    described = describe(certificate) if certificate is not None else {}
-    return {"name": pair.name, "certificate": str(pair.certificate), "private_key": str(pair.key), **described}
+def _description(wanted: Wanted, name: str, certificate: x509.Certificate | None) -> dict[str, str]:
+    places = wanted.layout.places(wanted.path, name)
+    if not wanted.with_keys:
+        del places["private_key"]
+    return {"name": name, **places, **(describe(certificate) if certificate else {})}
 
 
-__all__ = ["DeviceTree", "ensure_device_certificates"]
+__all__ = ["ensure_device_certificates"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,11 +22,11 @@ DIRECTORY = 0o700
 _SYNC_EACH = 64
 
 
-def write_new(path: Path, data: bytes, *, mode: int = SECRET) -> None:
+def write_new(path: Path, data: Iterable[bytes], *, mode: int = SECRET) -> None:
     """Write `data` to `path`, replacing it in place and without syncing: for files that nobody reads yet."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+        file.writelines(data)
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
@@ -34,8 +34,13 @@ def write_atomic(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
 
     A directory has one temporary name, and one writer at a time: the next write there uses up what a killed run left.
     """
+    write_lines(path, (data,), mode=mode)
+
+
+def write_lines(path: Path, lines: Iterable[bytes], *, mode: int = PUBLIC) -> None:
+    """As write_atomic, of what need not all be in memory."""
     temporary = path.with_name(".unfinished")
-    write_new(temporary, data)
+    write_new(temporary, lines)
     temporary.chmod(mode)
     sync_file(temporary)
     temporary.replace(path)
@@ -94,5 +99,6 @@ def _acquire(descriptor: int, directory: Path, deadline: float) -> None:
 
 
 __all__ = [
-    "DIRECTORY", "PUBLIC", "SECRET", "locked", "make_directory", "sync_file", "sync_files", "write_atomic", "write_new",
+    "DIRECTORY", "PUBLIC", "SECRET", "locked", "make_directory", "sync_file", "sync_files", "write_atomic",
+    "write_lines", "write_new",
 ]  # fmt: skip

@@ -18,6 +18,8 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import K
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 _CURVES: dict[int, ec.EllipticCurve] = {256: ec.SECP256R1(), 384: ec.SECP384R1()}
+_DEVICE_CURVES = (ec.SECP256R1, ec.SECP384R1)
+_LEAST_BITS = {"rsa": 2048, "ec": 256}
 
 
 def generate_key(key_type: KeyType) -> PrivateKey:
@@ -34,6 +36,16 @@ def key_type_of(key: Any) -> KeyType:
     if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
         return KeyType("ec", key.curve.key_size)
     raise PkiError(f"a key of type {type(key).__name__} is of no use here: AWS IoT takes RSA and EC keys")
+
+
+def device_key_type(key: Any) -> KeyType:
+    """Return the type of a device's public key; raise PkiError for one that AWS IoT does not take."""
+    key_type = key_type_of(key)
+    named_curve = key_type.algorithm == "rsa" or isinstance(key.curve, _DEVICE_CURVES)
+    if not named_curve or key_type.bits < _LEAST_BITS[key_type.algorithm]:
+        found = str(key_type) if key_type.algorithm == "rsa" else f"EC {key.curve.name}"
+        raise PkiError(f"its key is {found}: AWS IoT takes RSA of 2048 bits or more, EC P-256 and EC P-384")
+    return key_type
 
 
 def encode_key(key: PrivateKey, *, passphrase: str | None = None) -> bytes:
@@ -75,4 +87,4 @@ def public_bytes(key: Any) -> bytes:
     return encoded
 
 
-__all__ = ["PrivateKey", "encode_key", "generate_key", "key_type_of", "public_bytes", "read_key"]
+__all__ = ["PrivateKey", "device_key_type", "encode_key", "generate_key", "key_type_of", "public_bytes", "read_key"]

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.files import PUBLIC, write_atomic
@@ -23,6 +24,8 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.files import PUB
 _SERIAL = re.compile(r"([0-9A-Fa-f]{2})+")
 # A tab inside a field has a backslash before it.
 _SEPARATOR = re.compile(r"(?<!\\)\t")
+# The end of the file is looked for in steps of so many octets.
+_TAIL = 4096
 
 
 def serial_text(serial: int) -> str:
@@ -36,6 +39,7 @@ def _time_text(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%y%m%d%H%M%SZ" if moment.year < 2050 else "%Y%m%d%H%M%SZ")
 
 
+@lru_cache(maxsize=1024)  # those of one run end at the same time
 def _parse_time(text: str) -> datetime:
     if len(text) == 13:
         text = ("19" if text[:2] >= "50" else "20") + text
@@ -49,7 +53,7 @@ def common_name_in(subject: str) -> str:
     return subject.rpartition("/CN=")[2]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """One certificate that the authority issued; `revocation` as OpenSSL wrote it, empty unless revoked."""
 
@@ -103,7 +107,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._by_serial: dict[str, Entry] = {}
-        self._by_name: defaultdict[str, list[Entry]] = defaultdict(list)
+        self._by_name: dict[str, tuple[Entry, ...]] = {}
         for number, line in enumerate(self._lines(), start=1):
             try:
                 entry = Entry.parse(line)
@@ -122,7 +126,8 @@ class Ledger:
 
     def _remember(self, entry: Entry) -> None:
         self._by_serial[entry.serial] = entry
-        self._by_name[entry.common_name].append(entry)
+        name = entry.common_name
+        self._by_name[name] = (*self._by_name.get(name, ()), entry)
 
     def entries(self) -> list[Entry]:
         """Return all entries, oldest first."""
@@ -139,21 +144,35 @@ class Ledger:
     def append(self, entries: Iterable[Entry]) -> None:
         """Add entries and wait until they are on the disk."""
         added = list(entries)
-        if not added:
-            return
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, PUBLIC)
-        with os.fdopen(descriptor, "rb+") as file:
-            file.truncate(_acknowledged(file.read()))
-            file.seek(0, os.SEEK_END)
-            file.write("".join(f"{entry.line()}\n" for entry in added).encode("latin-1"))
-            file.flush()
-            os.fsync(file.fileno())
+        self.record(added)
         for entry in added:
             self._remember(entry)
 
+    def record(self, entries: Iterable[Entry]) -> None:
+        """As append, without remembering the entries: for so many that nobody asks this object about."""
+        lines = "".join(f"{entry.line()}\n" for entry in entries)
+        if not lines:
+            return
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, PUBLIC)
+        with os.fdopen(descriptor, "rb+") as file:
+            file.truncate(_acknowledged(file))
+            file.seek(0, os.SEEK_END)
+            file.write(lines.encode("latin-1"))
+            file.flush()
+            os.fsync(file.fileno())
 
-def _acknowledged(content: bytes) -> int:
-    return content.rfind(b"\n") + 1
+
+def _acknowledged(file: BinaryIO) -> int:
+    """Return the size up to the last newline, in a time that does not grow with the file."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - _TAIL)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
 
 
 def take_serials(path: Path, count: int) -> range:

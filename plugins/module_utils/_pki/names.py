@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, product
+from math import prod
+from string import ascii_letters
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -15,6 +18,9 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import Pk
 
 # RFC 5280, appendix A.1: ub-common-name and ub-organization-name. AWS IoT itself would take thing names of 128.
 MAX_NAME = 64
+
+# So many devices in one run: more would be a slip of the keyboard, and take gigabytes.
+MAX_DEVICES = 1_000_000
 
 _THING_NAME = re.compile(r"[a-zA-Z0-9:_-]+")
 _DNS_NAME = re.compile(
@@ -55,18 +61,58 @@ def _printable(value: str) -> str:
     return "".join(chr(octet) if 0x20 <= octet <= 0x7E else f"\\x{octet:02X}" for octet in value.encode())
 
 
+_RANGE = re.compile(r"\[([0-9]+|[a-zA-Z]):([0-9]+|[a-zA-Z])(?::([0-9]+))?\]")
+
+
+def expand(pattern: str) -> Iterator[str]:
+    """Return the names that `pattern` stands for, with ranges as in inventories: ``dev-[001:100]``, ``[a:f]``.
+
+    Both ends belong to a range. Raises PkiError for a range that cannot be, or one of too many names.
+    """
+    parts = _RANGE.split(pattern)  # text, first, last, step, text, ...
+    texts = parts[::4]
+    if any(bracket in text for text in texts for bracket in "[]"):
+        raise PkiError(f"device names {pattern!r}: write a range like dev-[001:100], dev-[a:f] or dev-[0:90:10]")
+    ranges = [_range(pattern, *parts[start : start + 3]) for start in range(1, len(parts), 4)]
+    if (count := prod(map(len, ranges))) > MAX_DEVICES:
+        raise PkiError(f"device names {pattern!r} are {count}: at most {MAX_DEVICES} in one run; split the range")
+    return ("".join(chain(*zip(texts, (*values, ""), strict=True))) for values in product(*ranges))
+
+
+def _range(pattern: str, first: str, last: str, step: str | None) -> Sequence[str]:
+    by = int(step or 1)
+    digits = first.isdecimal()
+    if not by or digits != last.isdecimal() or (first.startswith("0") and len(first) > 1 and len(first) != len(last)):
+        raise PkiError(f"device names {pattern!r}: a range is of numbers of the same width, or of letters")
+    if digits:
+        numbers = range(int(first), int(last) + 1, by)
+        if len(numbers) > MAX_DEVICES:
+            raise PkiError(f"device names {pattern!r}: at most {MAX_DEVICES} in one run; split the range")
+        values: Sequence[str] = [str(number).zfill(len(first)) for number in numbers]
+    else:
+        values = ascii_letters[ascii_letters.index(first) : ascii_letters.index(last) + 1 : by]
+    if not values:
+        raise PkiError(f"device names {pattern!r}: the range ends before it begins")
+    return values
+
+
 def thing_names(names: Iterable[str]) -> list[str]:
     """Return the names once each, in order; raise PkiError for one that cannot be thing name and common name."""
     unique = list(dict.fromkeys(name.strip() for name in names))
     for name in unique:
-        if not _THING_NAME.fullmatch(name):
-            raise PkiError(f"device name {name!r}: use letters, digits, colon, underscore and hyphen only")
-        if len(name) > MAX_NAME:
-            raise PkiError(
-                f"device name {name!r} has {len(name)} characters: it is the certificate's common name, "
-                f"for which X.509 allows {MAX_NAME}; choose a shorter one"
-            )
+        require_thing_name(name)
     return unique
+
+
+def require_thing_name(name: str) -> None:
+    """Raise PkiError for a name that cannot be thing name and common name."""
+    if not _THING_NAME.fullmatch(name):
+        raise PkiError(f"device name {name!r}: use letters, digits, colon, underscore and hyphen only")
+    if len(name) > MAX_NAME:
+        raise PkiError(
+            f"device name {name!r} has {len(name)} characters: it is the certificate's common name, "
+            f"for which X.509 allows {MAX_NAME}; choose a shorter one"
+        )
 
 
 def dns_names(names: Iterable[str]) -> list[str]:
@@ -80,4 +126,7 @@ def dns_names(names: Iterable[str]) -> list[str]:
     return unique
 
 
-__all__ = ["MAX_NAME", "common_name_of", "distinguished_name", "dns_names", "oneline", "organization_of", "thing_names"]
+__all__ = [
+    "MAX_DEVICES", "MAX_NAME", "common_name_of", "distinguished_name", "dns_names", "expand", "oneline",
+    "organization_of", "require_thing_name", "thing_names",
+]  # fmt: skip

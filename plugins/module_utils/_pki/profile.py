@@ -45,6 +45,13 @@ PROFILES: dict[Algorithm, dict[Purpose, KeyType]] = {
     },
 }
 
+DEVICE_KEY_TYPES = {
+    str(key_type): key_type
+    for key_type in (
+        KeyType("ec", 256), KeyType("ec", 384), KeyType("rsa", 2048), KeyType("rsa", 3072), KeyType("rsa", 4096),
+    )
+}  # fmt: skip
+
 _MAX_DAYS = 36500
 
 
@@ -55,4 +62,4 @@ def lifetime_of(days: int) -> timedelta:
     return timedelta(days=days)
 
 
-__all__ = ["PROFILES", "Algorithm", "KeyType", "Purpose", "lifetime_of"]
+__all__ = ["DEVICE_KEY_TYPES", "PROFILES", "Algorithm", "KeyType", "Purpose", "lifetime_of"]

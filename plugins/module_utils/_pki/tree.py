@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -96,7 +97,7 @@ def _holds(path: Path, content: str) -> bool:
     return path.exists() and path.read_bytes() == content.encode()
 
 
-def private_directories(paths: list[Path], *, check_mode: bool) -> list[str]:
+def private_directories(paths: Iterable[Path], *, check_mode: bool) -> list[str]:
     """Make these directories, each with mode 0700; return what was (or would be) changed."""
     changes: list[str] = []
     for path in paths:
@@ -111,7 +112,7 @@ def private_directories(paths: list[Path], *, check_mode: bool) -> list[str]:
     return changes
 
 
-def private_files(paths: list[Path], *, check_mode: bool) -> list[str]:
+def private_files(paths: Iterable[Path], *, check_mode: bool) -> list[str]:
     """Set the mode of those files that exist to 0600; return what was (or would be) changed."""
     return [change for path in paths if path.exists() for change in _mode_change(path, SECRET, check_mode=check_mode)]
 

@@ -137,7 +137,7 @@ def test_sequential_serial_numbers_count_up(empty_pki: Pki) -> None:
 
 
 def test_several_processes_make_the_same_as_one(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(mint._BATCH, "ec", 3)
+    monkeypatch.setitem(mint.BATCH, "ec", 3)
     names = [f"dev-{number}" for number in range(10)]
     result = pki.ensure_devices(*names, processes=2)
     assert result["issued"] == names
@@ -166,10 +166,10 @@ def test_a_killed_run_leaves_no_process_and_no_lock(pki: Pki) -> None:
         "import os, sys, time; sys.path[:0] = sys.argv[1].split(':')\n"
         "from ansible_collections.iotops.fleet.plugins.module_utils._pki import mint\n"
         "from tests.unit.pki.conftest import Pki; from pathlib import Path\n"
-        "mint._BATCH['ec'] = 5\n"
+        "mint.BATCH['ec'] = 5\n"
         "make = mint.Minter.make\n"
-        "def slowly(self, name, serial):\n"
-        "    time.sleep(0.02); os.write(1, b'made\\n'); return make(self, name, serial)\n"
+        "def slowly(self, orders):\n"
+        "    time.sleep(0.1); os.write(1, b'made\\n'); return make(self, orders)\n"
         "mint.Minter.make = slowly\n"
         "Pki(Path(sys.argv[2])).ensure_devices(*sys.argv[3:], processes=2)\n"
     )
@@ -178,7 +178,7 @@ def test_a_killed_run_leaves_no_process_and_no_lock(pki: Pki) -> None:
         [sys.executable, "-c", program, ":".join(sys.path), str(pki.path), *names], stdout=subprocess.PIPE
     ) as run:
         assert run.stdout is not None
-        for _ in range(12):
+        for _ in range(4):
             assert run.stdout.readline() == b"made\n"
         run.kill()
         run.stdout.read()  # ends when the last worker has gone

@@ -93,3 +93,25 @@ def test_a_damaged_serial_file_is_named(tmp_path: Path) -> None:
     path.write_text("next\n")
     with pytest.raises(PkiError, match="hexadecimal"):
         take_serials(path, 1)
+
+
+def octets_read() -> int:
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+def test_adding_does_not_read_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "index.txt"
+    ledger = Ledger(path)
+    ledger.append(entry(f"dev-{number}", number) for number in range(20_000))
+    before = octets_read()
+    ledger.append([entry("more", 20_000)])
+    assert octets_read() - before < 50_000 < path.stat().st_size
+
+
+@pytest.mark.parametrize("torn", ["", "V\t27", "x" * 10_000])
+def test_the_end_is_found_behind_a_torn_line_of_any_length(tmp_path: Path, torn: str) -> None:
+    path = tmp_path / "index.txt"
+    for whole in ("", f"{entry('dev-1', 1).line()}\n"):
+        path.write_text(whole + torn)
+        Ledger(path).record([entry("dev-2", 2)])
+        assert path.read_text() == f"{whole}{entry('dev-2', 2).line()}\n"

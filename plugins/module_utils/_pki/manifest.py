@@ -1,0 +1,72 @@
+# Copyright: (c) 2026, The iotops.fleet maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The manifest of what was issued: a JSON object a line, fit for bulk registration with AWS IoT.
+
+ThingName, CertificatePem and CACertificatePem are the parameters of AWS's provisioning templates
+(https://docs.aws.amazon.com/iot/latest/developerguide/bulk-provisioning.html); CertificateId, NotAfter, Serial and
+IssuerFingerprint are those of the registry's rows. What the file of devices says of a device comes after them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.certificates import time_text
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import Entry
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.wanted import Device
+
+COLUMNS = (
+    "ThingName", "CertificatePem", "CACertificatePem", "CertificateId", "Serial", "NotAfter", "IssuerFingerprint",
+)  # fmt: skip
+
+
+class Manifest:
+    """Writes the lines for certificates of one issuing CA."""
+
+    def __init__(self, issuer: x509.Certificate) -> None:
+        self.issuer_fingerprint = issuer.fingerprint(hashes.SHA256()).hex()
+        self._issuer_pem = issuer.public_bytes(serialization.Encoding.PEM).decode("ascii")
+
+    def line(self, device: Device, entry: Entry, certificate: bytes) -> bytes:
+        """Return the line of a certificate (DER)."""
+        values = (
+            device.name,
+            ssl.DER_cert_to_PEM_cert(certificate),
+            self._issuer_pem,
+            hashlib.sha256(certificate).hexdigest(),
+            f"{int(entry.serial, 16):x}",
+            time_text(entry.expires),
+            self.issuer_fingerprint,
+        )
+        return json.dumps({**dict(zip(COLUMNS, values, strict=True)), **device.attributes}).encode() + b"\n"
+
+
+def require_free_columns(devices: Iterable[Device]) -> None:
+    """Raise PkiError when a device's attribute has the name of a column of the manifest."""
+    taken = {column.lower() for column in COLUMNS}
+    for device in devices:
+        for attribute in device.attributes:
+            if attribute.lower() in taken:
+                raise PkiError(
+                    f"device {device.name!r} has a column {attribute!r}, which the manifest has too: rename it"
+                )
+
+
+def differs(path: Path, lines: Iterable[bytes]) -> bool:
+    """Tell whether a manifest is not there, or holds something else than `lines`."""
+    if not path.exists():
+        return True
+    with path.open("rb") as file:
+        return any(line != file.readline() for line in lines) or bool(file.readline())
+
+
+__all__ = ["COLUMNS", "Manifest", "differs", "require_free_columns"]

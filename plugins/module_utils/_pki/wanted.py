@@ -1,0 +1,137 @@
+# Copyright: (c) 2026, The iotops.fleet maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The devices that certificates are wanted for: by name, from a file, or by the requests that they made."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.keys import device_key_type, public_bytes
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.names import MAX_DEVICES, expand, require_thing_name
+
+_REQUEST = re.compile(
+    rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----.+?-----END (?:NEW )?CERTIFICATE REQUEST-----", re.DOTALL
+)
+_REQUEST_FILES = (".csr", ".pem", ".req")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device: its name, the SubjectPublicKeyInfo DER of its key when it keeps the key itself, what else is known."""
+
+    name: str
+    public_key: bytes | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+def devices_by_name(patterns: Iterable[str]) -> list[Device]:
+    """Return the devices that names and ranges stand for, once each, in order; raise PkiError for a bad name."""
+    return _checked(Device(name) for pattern in patterns for name in expand(pattern.strip()))
+
+
+def devices_in_file(path: str) -> list[Device]:
+    """Return the devices of a CSV file, a JSON list or JSON lines; raise PkiError naming the file and what is wrong.
+
+    Each has a ``name``; all else it has is text that goes into the manifest.
+    """
+    file = Path(path)
+    try:
+        return _checked(_device(file, row) for row in _rows(file))
+    except (UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+        raise PkiError(f"{path} cannot be read: {error}; write CSV with a header, a JSON list or JSON lines") from error
+
+
+def _rows(file: Path) -> Iterator[Any]:
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        if file.suffix == ".csv":
+            yield from csv.DictReader(lines, strict=True)
+        elif file.suffix == ".json":
+            yield from json.load(lines)
+        elif file.suffix in (".ndjson", ".jsonl"):
+            yield from (json.loads(line) for line in lines if line.strip())
+        else:
+            raise PkiError(f"{file}: the name of a file of devices ends in .csv, .json, .ndjson or .jsonl")
+
+
+def _device(file: Path, row: Any) -> Device:
+    if not isinstance(row, dict) or not isinstance(row.get("name"), str):
+        raise PkiError(f"{file}: {row!r} has no name; give each device a name")
+    if None in row or None in row.values():
+        raise PkiError(
+            f"{file}: device {row['name']!r} has more or fewer values than there are columns; correct the line"
+        )
+    attributes = {key: str(value) for key, value in row.items() if key != "name"}
+    return Device(row["name"].strip(), attributes=attributes)
+
+
+def devices_with_requests(paths: Iterable[str]) -> list[Device]:
+    """Return the devices that made certificate requests; raise PkiError for one that must not be signed.
+
+    `paths` are PEM files, each of one or many requests, and folders of them. Of a request the common name and the key
+    count; extensions that it asks for are ignored. The signature in it proves that the device has the key.
+    """
+    return _checked(_requesting(path, pem) for path in _files(paths) for pem in _requests(path))
+
+
+def _files(paths: Iterable[str]) -> Iterator[Path]:
+    for path in map(Path, paths):
+        if not path.is_dir():
+            yield path
+            continue
+        files = sorted(file for file in path.iterdir() if file.suffix in _REQUEST_FILES)
+        if not files:
+            raise PkiError(f"{path} holds no certificate request: name them *{', *'.join(_REQUEST_FILES)}")
+        yield from files
+
+
+def _requests(path: Path) -> list[bytes]:
+    found = _REQUEST.findall(path.read_bytes())
+    if not found:
+        raise PkiError(f"{path} holds no certificate request in PEM")
+    return found
+
+
+def _requesting(path: Path, pem: bytes) -> Device:
+    try:
+        request = x509.load_pem_x509_csr(pem)
+        proven = request.is_signature_valid
+        key = request.public_key()
+        names = [str(part.value) for part in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    except Exception as error:  # of many types, for what a stranger may have written
+        raise PkiError(f"{path} holds a damaged certificate request: have the device make another one") from error
+    if len(names) != 1:
+        raise PkiError(f"{path}: a certificate request with {len(names)} common names; it has to have the thing name")
+    if not proven:
+        raise PkiError(f"{path}: the request of {names[0]!r} is not signed with its own key; have the device sign it")
+    try:
+        device_key_type(key)
+    except PkiError as error:
+        raise PkiError(f"{path}: the request of {names[0]!r} is refused, {error}") from error
+    return Device(names[0], public_bytes(key))
+
+
+def _checked(devices: Iterable[Device]) -> list[Device]:
+    unique: dict[str, Device] = {}
+    for device in devices:
+        known = unique.setdefault(device.name, device)
+        if known is device:
+            require_thing_name(device.name)
+        elif known != device:
+            raise PkiError(f"device {device.name!r} is there twice, and not the same: leave one of them out")
+        if len(unique) > MAX_DEVICES:
+            raise PkiError(f"more than {MAX_DEVICES} devices: issue them in several runs")
+    return list(unique.values())
+
+
+__all__ = ["Device", "devices_by_name", "devices_in_file", "devices_with_requests"]
