@@ -16,6 +16,8 @@ from typing import Any
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import timestamp
 
 KINDS = ("machine", "topic_rule", "bus_event", "pipe", "look", "shadow", "sweep", "unknown")
+# Functions that a schedule wakes and that may be woken again at any time.
+SCHEDULED = ("sweep-devices", "check-certificates")
 # Of a STANDARD execution: https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
 STOPPED = "Step Functions Execution Status Change"
 SHOWN_CHARACTERS = 200
@@ -70,6 +72,12 @@ class Letter:
             return str(self.body["Machine"]), self.body["Input"]
         detail = self.body["detail"]
         return str(detail["stateMachineArn"]).rpartition(":")[2], json.loads(detail["input"])
+
+    @property
+    def function(self) -> str:
+        """Which function its schedule wakes, by the schedule's name, without the application; the sweep without one."""
+        rule = _last(str((self.body.get("resources") or [""])[0]))
+        return next((name for name in SCHEDULED if rule.endswith(f"-{name}")), SCHEDULED[0])
 
     @property
     def is_held(self) -> bool:
@@ -154,7 +162,7 @@ def _of_message(each: Letter) -> tuple[str, str, str]:
 
 
 def _of_sweep(each: Letter) -> tuple[str, str, str]:
-    return "sweep-devices", "", each.notes.get("ErrorMessage") or each.notes.get("ERROR_MESSAGE", "")
+    return each.function, "", each.notes.get("ErrorMessage") or each.notes.get("ERROR_MESSAGE", "")
 
 
 def _of_unknown(each: Letter) -> tuple[str, str, str]:

@@ -51,7 +51,7 @@ class Replay:
             "pipe": self._of_pipe,
             "look": self._of_look,
             "shadow": lambda each: self._send("record-shadow", each.body),
-            "sweep": lambda _each: self._wake("sweep-devices"),
+            "sweep": lambda each: self._wake(each.function),
         }
         if letter.kind not in forms:
             raise KeptError("nobody knows its form")
@@ -89,10 +89,6 @@ class Replay:
         raise KeptError(f"the fleet has no topic rule {letter.body['ruleName']}")
 
     def _of_bus_event(self, letter: Letter) -> str:
-        if letter.body.get("detail-type") == "Scheduled Event":
-            if not calls.invoke_later(self.client("lambda"), self._name("sweep-devices"), {}):
-                raise KeptError("there is no sweep-devices; deploy it with site.yml")
-            return "sweep-devices"
         event = converge_input(letter.body)
         if not event:
             raise KeptError("the event names no device")

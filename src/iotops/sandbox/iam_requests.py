@@ -2,9 +2,9 @@
 """What IAM is told about a request, where the base says something else than AWS.
 
 Attaching and detaching are authorised on the certificate (or other target), a stream's calls on the stream, those of a
-connection on the client, those of a named shadow on the shadow, those of targets on their policy; what a queue does in
-batches, as what it does singly. The gateway's plain HTTP, which never leaves the machine, stands for TLS, so that
-policies may insist on it.
+connection on the client, those of a named shadow on the shadow, those of targets on their policy, those of a CA or a
+domain configuration on itself; what a queue does in batches, as what it does singly. The gateway's plain HTTP, which
+never leaves the machine, stands for TLS, so that policies may insist on it.
 Source: "Actions, resources, and condition keys" of AWS IoT, of Amazon DynamoDB and of Amazon SQS, Service Authorization
 Reference.
 """
@@ -17,12 +17,15 @@ from typing import Any
 
 from ministack import app
 from ministack.core import iam_actions
+from ministack.services import iot
 
 from iotops.sandbox.patching import replace
 
 __all__ = ["install"]
 
 _PRINCIPALS = re.compile(r"/things/[^/]+/principals")
+_CONFIGURATION = re.compile(r"/domainConfigurations/([^/]+)")
+_AUTHORITY = re.compile(r"/cacertificate/([^/]+)")
 _SHADOW = re.compile(r"/things/([^/]+)/shadow")
 _SINGLE = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:SendMessage")
 _BATCHES = {f"{action}Batch": action for action in _SINGLE}
@@ -35,6 +38,11 @@ def _resource(service: str, path: str, headers: dict[str, str], body: bytes) -> 
         named = headers.get("x-amzn-principal")
     elif service == "iot" and path.startswith("/target-policies/"):
         named = _member(body, "target")
+    elif service == "iot" and (match := _CONFIGURATION.fullmatch(path)):
+        named = iot._domain_config_arn(match.group(1), None) + "/any"
+        named = iot._domain_configurations.get(match.group(1), {}).get("domainConfigurationArn", named)
+    elif service == "iot" and (match := _AUTHORITY.fullmatch(path)):
+        named = iot._ca_cert_arn(match.group(1))
     elif service == "dynamodbstreams":
         named = _member(body, "StreamArn")
     return named if isinstance(named, str) and named.startswith("arn:") else None

@@ -67,6 +67,30 @@ def test_targets_are_authorised_on_their_policy(sandbox: Sandbox) -> None:
         limited.list_targets_for_policy(policyName="iam-hidden")
 
 
+def test_a_ca_and_a_domain_configuration_are_authorised_by_their_arns(sandbox: Sandbox) -> None:
+    root = sandbox.client("iot", REGION)
+    shown, hidden = (
+        root.register_ca_certificate(
+            caCertificate=issue(name, authority=True).pem, certificateMode="SNI_ONLY", setAsActive=False
+        )
+        for name in ("shown", "hidden")
+    )
+    arn = root.create_domain_configuration(domainConfigurationName="iam-shown")["domainConfigurationArn"]
+    root.create_domain_configuration(domainConfigurationName="iam-shown-not")
+    statement = {
+        "Action": ["iot:DescribeCACertificate", "iot:DescribeDomainConfiguration"],
+        "Resource": [shown["certificateArn"], arn.rpartition("/")[0] + "/*"],
+    }
+    limited = role_client(sandbox, "watcher", "iot", statement)
+    found = limited.describe_ca_certificate(certificateId=shown["certificateId"])["certificateDescription"]
+    assert (found["validity"]["notAfter"] - found["validity"]["notBefore"]).days == 30
+    assert limited.describe_domain_configuration(domainConfigurationName="iam-shown")["domainConfigurationArn"] == arn
+    with pytest.raises(ClientError, match="AccessDenied"):
+        limited.describe_ca_certificate(certificateId=hidden["certificateId"])
+    with pytest.raises(ClientError, match="AccessDenied"):
+        limited.describe_domain_configuration(domainConfigurationName="iam-shown-not")
+
+
 def test_streams_are_authorised_by_their_arn(sandbox: Sandbox) -> None:
     dynamodb = sandbox.client("dynamodb", REGION)
     streams = []

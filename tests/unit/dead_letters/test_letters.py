@@ -104,6 +104,10 @@ SHOWN = [
         made({"detail-type": "Scheduled Event", "detail": {}}, RULE_ARN="arn:sweep", ERROR_MESSAGE="denied"),
         ("sweep", "sweep-devices", "", "denied"),
     ),
+    (
+        made({"detail-type": "Scheduled Event", "resources": ["arn:aws:events:r:1:rule/app-check-certificates"]}),
+        ("sweep", "check-certificates", "", ""),
+    ),
     (made({}, RequestID="r1", ErrorMessage="too slow"), ("sweep", "sweep-devices", "", "too slow")),
     (made("no JSON"), ("unknown", "", "", "no JSON")),
     (made("[1]"), ("unknown", "", "", "[1]")),

@@ -86,9 +86,20 @@ def test_a_shadow_that_a_stream_has_forgotten_is_kept(clients, replay: Replay) -
         replay.attempt(pipe("shadows"))
 
 
-def test_a_sweep_that_failed_is_made_again(clients, replay: Replay) -> None:
-    assert replay.attempt(letter(**{"detail-type": "Scheduled Event"})) == "sweep-devices"
-    assert clients["lambda"].invoke.call_args.kwargs["InvocationType"] == "Event"
+@pytest.mark.parametrize(
+    ("resources", "function"),
+    [
+        ([], "sweep-devices"),
+        (["arn:aws:events:r:1:rule/app-sweep-devices"], "sweep-devices"),
+        (["arn:aws:events:r:1:rule/app-check-certificates"], "check-certificates"),
+    ],
+)
+def test_what_a_schedule_woke_and_failed_is_woken_again(
+    clients, replay: Replay, resources: list[str], function: str
+) -> None:
+    assert replay.attempt(letter(**{"detail-type": "Scheduled Event", "resources": resources})) == function
+    call = clients["lambda"].invoke.call_args.kwargs
+    assert (call["FunctionName"], call["InvocationType"]) == (f"app-{function}", "Event")
 
 
 @pytest.mark.parametrize(
