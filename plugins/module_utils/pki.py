@@ -20,12 +20,13 @@ try:
     from ansible_collections.iotops.fleet.plugins.module_utils._pki.devices import ensure_device_certificates
     from ansible_collections.iotops.fleet.plugins.module_utils._pki.hierarchy import ensure_authority
     from ansible_collections.iotops.fleet.plugins.module_utils._pki.server import ensure_server_certificate
+    from ansible_collections.iotops.fleet.plugins.module_utils._pki.successor import ensure_successor
 except ImportError as error:
     if not str(error.name).startswith("cryptography"):
         raise
     MISSING_LIBRARY = missing_required_lib("cryptography >= 43")
     if not TYPE_CHECKING:
-        ensure_authority = ensure_device_certificates = ensure_server_certificate = None
+        ensure_authority = ensure_device_certificates = ensure_server_certificate = ensure_successor = None
 
 
 def run_module(module: AnsibleModule, ensure: Callable[[], dict[str, Any]]) -> NoReturn:
@@ -39,4 +40,7 @@ def run_module(module: AnsibleModule, ensure: Callable[[], dict[str, Any]]) -> N
     module.exit_json(**result)
 
 
-__all__ = ["PkiError", "ensure_authority", "ensure_device_certificates", "ensure_server_certificate", "run_module"]
+__all__ = [
+    "PkiError", "ensure_authority", "ensure_device_certificates", "ensure_server_certificate", "ensure_successor",
+    "run_module",
+]  # fmt: skip

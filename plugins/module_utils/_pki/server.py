@@ -41,7 +41,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.names import (
     dns_names,
     organization_of,
 )
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import PROFILES, lifetime_of
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import PROFILES, KeyType, lifetime_of
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.tree import (
     AuthorityTree,
     private_directories,
@@ -175,7 +175,11 @@ def _recorded_as_valid(authority: Authority, certificate: x509.Certificate) -> b
 
 
 def _replace(tree: ServerTree, authority: Authority, wanted: Wanted, reason: str) -> None:
-    key = _key_to_certify(tree, authority, reason)
+    issue_into(tree, authority, _key_to_certify(tree, authority, reason), wanted)
+
+
+def issue_into(tree: ServerTree, authority: Authority, key: PrivateKey, wanted: Wanted) -> None:
+    """Certify ``key``, which is the tree's key or its next one, and put the two in place."""
     certificate = authority.issue(
         Request(
             purpose="server",
@@ -196,12 +200,17 @@ def _replace(tree: ServerTree, authority: Authority, wanted: Wanted, reason: str
 
 
 def _key_to_certify(tree: ServerTree, authority: Authority, reason: str) -> PrivateKey:
-    """Return the key that a killed run left, or a new one."""
+    """Return the key that a killed run left, the one that is there without a certificate, or a new one."""
+    if not tree.next_key.exists() and reason in (_NO_CERTIFICATE, _OTHER_KEY) and tree.key.exists():
+        return read_key(tree.key)
+    return begin_key(tree, PROFILES[authority.profile]["server"])
+
+
+def begin_key(tree: ServerTree, key_type: KeyType) -> PrivateKey:
+    """Return the key that a killed run left, or a new one that the next run finds."""
     if tree.next_key.exists():
         return read_key(tree.next_key)
-    if reason in (_NO_CERTIFICATE, _OTHER_KEY) and tree.key.exists():
-        return read_key(tree.key)
-    key = generate_key(PROFILES[authority.profile]["server"])
+    key = generate_key(key_type)
     write_atomic(tree.next_key, encode_key(key), mode=SECRET)
     return key
 
@@ -219,4 +228,4 @@ def _result(
     return {"changed": bool(changes), "server": server, "diff": difference(changes)}
 
 
-__all__ = ["ensure_server_certificate"]
+__all__ = ["ServerTree", "Wanted", "begin_key", "ensure_server_certificate", "issue_into"]

@@ -1,0 +1,227 @@
+# Copyright: (c) 2026, The iotops.fleet maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The server certificate's successor: a second pair beside the present one until every region serves it.
+
+It is what AWS takes up under the ARN that exists: names, key type and size and signature algorithm are those of
+the present certificate. The issuing CA may be one of another generation.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from cryptography import x509
+
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.authority import (
+    Authority,
+    absolute,
+    difference,
+    open_authority,
+)
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.certificates import (
+    alternative_names,
+    describe,
+    encode_certificate,
+    read_certificate,
+)
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.files import SECRET, write_atomic
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.keys import (
+    encode_key,
+    key_type_of,
+    public_bytes,
+    read_key,
+)
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import lifetime_of
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.server import (
+    ServerTree,
+    Wanted,
+    begin_key,
+    issue_into,
+)
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.tree import (
+    AuthorityTree,
+    private_directories,
+    private_files,
+)
+
+State = Literal["present", "taken", "absent"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The present certificate and the place of its successor."""
+
+    server: ServerTree
+
+    @property
+    def successor(self) -> ServerTree:
+        """Where the successor is, complete or not."""
+        return ServerTree(self.server.path / "next")
+
+    @property
+    def taken_in_part(self) -> bool:
+        """Whether a run was killed while the successor took the present one's place: its key is there already."""
+        keys = (self.server.key, self.successor.key)
+        return (
+            self.successor.certificate.exists()
+            and all(key.exists() for key in keys)
+            and public_bytes(read_key(keys[0])) == public_bytes(read_key(keys[1]))
+        )
+
+
+def ensure_successor(
+    *,
+    path: str,
+    authority_path: str,
+    state: State,
+    days: int,
+    renew_before: int,
+    renew: bool,
+    passphrase: str | None,
+    check_mode: bool,
+) -> dict[str, Any]:
+    """Return the result of the module x509_server_certificate_successor. Lifetimes in days.
+
+    Raises:
+        PkiError: a file is missing or damaged, or the CA cannot issue what AWS would take up.
+
+    """
+    pair = Pair(ServerTree(absolute(path)))
+    tree = AuthorityTree(absolute(authority_path), "issuing")
+    changes, reason = [], None
+    if pair.taken_in_part and state != "absent":
+        changes += _take(pair, check_mode=check_mode)
+        if check_mode:
+            return _result(pair, tree, changes, reason)
+    if state == "absent":
+        changes += _remove(pair, check_mode=check_mode)
+    elif state == "taken":
+        changes += _take(pair, check_mode=check_mode)
+    else:
+        current = _current(pair)
+        lifetime = lifetime_of(days)
+        with open_authority(tree, passphrase=passphrase) as authority:
+            reason = _reason(pair, authority, current, timedelta(days=renew_before), renew=renew)
+            if reason and not pair.successor.certificate.exists():
+                _require_same_kind(authority, current, pair)
+                if not check_mode:
+                    _issue(pair, authority, current, lifetime)
+                names = ", ".join(alternative_names(current))
+                changes.append(f"{pair.successor.certificate}: issued for {names} ({reason})")
+    return _result(pair, tree, changes, reason)
+
+
+def _current(pair: Pair) -> x509.Certificate:
+    certificate = read_certificate(pair.server.certificate)
+    if certificate is None:
+        raise PkiError(f"{pair.server.certificate} is missing: build the fleet first (playbooks/site.yml)")
+    if public_bytes(read_key(pair.server.key)) != public_bytes(certificate.public_key()):
+        raise PkiError(
+            f"{pair.server.key} is not the key of {pair.server.certificate}, so that it could not be put back:"
+            " restore the two from one copy"
+        )
+    return certificate
+
+
+def _reason(
+    pair: Pair, authority: Authority, current: x509.Certificate, renew_before: timedelta, *, renew: bool
+) -> str | None:
+    """Why there is to be a successor, None when there is not."""
+    reasons = {
+        "a rotation is under way": pair.successor.certificate.exists(),
+        "another CA had issued it": not authority.has_signed(current),
+        "it was about to expire": current.not_valid_after_utc - renew_before <= datetime.now(UTC),
+        "renewal was asked for": renew,
+    }
+    return next((reason for reason, applies in reasons.items() if applies), None)
+
+
+def _require_same_kind(authority: Authority, current: x509.Certificate, pair: Pair) -> None:
+    """A leaf has the algorithm of its CA, and AWS IoT takes up the same signature algorithm only."""
+    remedy = "see docs/runbooks/rotate_server_certificate.md, What a re-import cannot do"
+    key_type = key_type_of(current.public_key())
+    if key_type.algorithm != authority.profile:
+        raise PkiError(
+            f"{pair.server.certificate} has an {key_type} key, but {authority.tree.certificate} issues certificates"
+            f" with {authority.profile.upper()} keys, which ACM refuses under the same ARN: {remedy}"
+        )
+    digest, wanted = current.signature_hash_algorithm, authority.signer.digest
+    if digest is None or digest.name != wanted.name:
+        raise PkiError(
+            f"{pair.server.certificate} is signed with {digest.name if digest else 'another algorithm'}, but"
+            f" {authority.tree.certificate} signs with {wanted.name}, and AWS IoT would go on serving the former one:"
+            f" {remedy}"
+        )
+
+
+def _issue(pair: Pair, authority: Authority, current: x509.Certificate, lifetime: timedelta) -> None:
+    tree = pair.successor
+    private_directories(tree.folders(), check_mode=False)
+    key = read_key(tree.key) if tree.key.exists() else begin_key(tree, key_type_of(current.public_key()))
+    wanted = Wanted(names=alternative_names(current), lifetime=lifetime, renew_before=timedelta(), renew=False)
+    issue_into(tree, authority, key, wanted)
+    private_files([tree.key], check_mode=False)
+
+
+def _take(pair: Pair, *, check_mode: bool) -> list[str]:
+    certificate = read_certificate(pair.successor.certificate)
+    if certificate is None:
+        return []
+    if not check_mode:
+        write_atomic(pair.server.key, encode_key(read_key(pair.successor.key)), mode=SECRET)
+        write_atomic(pair.server.certificate, encode_certificate(certificate))
+        shutil.rmtree(pair.successor.path)
+    return [f"{pair.server.certificate}: replaced by its successor"]
+
+
+def _remove(pair: Pair, *, check_mode: bool) -> list[str]:
+    if pair.taken_in_part:
+        raise PkiError(f"{pair.successor.path}: the successor is being taken; finish that first (state taken)")
+    if not pair.successor.path.exists():
+        return []
+    if not check_mode:
+        shutil.rmtree(pair.successor.path)
+    return [f"{pair.successor.path}: removed"]
+
+
+def _result(pair: Pair, authority: AuthorityTree, changes: list[str], reason: str | None) -> dict[str, Any]:
+    current, successor = (
+        {
+            "certificate": str(tree.certificate),
+            "private_key": str(tree.key),
+            "chain": str(_chain(tree, authority)),
+            **_described(tree),
+        }
+        for tree in (pair.server, pair.successor)
+    )
+    return {
+        "changed": bool(changes),
+        "current": current,
+        "successor": successor if reason else None,
+        "reason": reason,
+        "diff": difference(changes),
+    }
+
+
+def _chain(server: ServerTree, authority: AuthorityTree) -> Path:
+    """The chain of the CA that issued the certificate: ``authority``, unless it is one of those beside it."""
+    certificate = read_certificate(server.certificate)
+    beside = [AuthorityTree(path, "issuing") for path in sorted(authority.path.parent.iterdir())]
+    for tree in (authority, *beside):
+        if certificate and tree.certificate.exists() and Authority(tree).has_signed(certificate):
+            return tree.chain
+    return authority.chain
+
+
+def _described(tree: ServerTree) -> dict[str, Any]:
+    certificate = read_certificate(tree.certificate)
+    return {} if certificate is None else {**describe(certificate), "names": alternative_names(certificate)}
+
+
+__all__ = ["State", "ensure_successor"]

@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet whose server certificate is rotated: its PKI, its devices under way, and what is served meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import ssl
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.iotops.fleet.plugins.module_utils._device.served import Server
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import plain_item
+from ansible_collections.iotops.fleet.plugins.module_utils._x509 import fingerprint
+from ansible_collections.iotops.fleet.plugins.module_utils.pki import ensure_authority, ensure_server_certificate
+from tests.e2e.fleet import Fleet as Playbooks
+from tests.e2e.fleet import Run
+from tests.integration.deployment import Deployment
+
+DOMAIN = "iot.example.com"
+
+
+@dataclass
+class RotatingFleet(Deployment):
+    """A deployment whose server certificate comes from a PKI as playbooks make it."""
+
+    addresses: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def pki(self) -> Path:
+        """The PKI of the server certificate."""
+        return self.directory / "pki"
+
+    def serve(self, region: str, domain: str = DOMAIN) -> str:
+        """Import the server certificate of the PKI and serve the domain with it; the certificate's ARN."""
+        if not self.pki.exists():
+            self._build()
+        acm, iot = self.sandbox.client("acm", region), self.sandbox.client("iot", region)
+        arn: str = acm.import_certificate(
+            Certificate=self.present.read_bytes(),
+            PrivateKey=(self.pki / "server/private/server.key.pem").read_bytes(),
+            CertificateChain=(self.pki / "intermediateCA/certs/ca-chain.cert.pem").read_bytes(),
+            Tags=[{"Key": "Name", "Value": f"{self.application}-server"}],
+        )["CertificateArn"]
+        iot.create_domain_configuration(
+            domainConfigurationName=f"{self.application}-primary",
+            domainName=domain,
+            serverCertificateArns=[arn],
+            validationCertificateArn=acm.request_certificate(DomainName=domain, ValidationMethod="DNS")[
+                "CertificateArn"
+            ],
+        )
+        return arn
+
+    @property
+    def present(self) -> Path:
+        """The present server certificate."""
+        return self.pki / "server/certs/server.cert.pem"
+
+    @property
+    def successor(self) -> Path:
+        """Its successor, while there is one."""
+        return self.pki / "server/next/certs/server.cert.pem"
+
+    def imported(self, region: str) -> tuple[str, str]:
+        """ARN and fingerprint of the one server certificate in the region's ACM."""
+        acm = self.sandbox.client("acm", region)
+        listed = acm.list_certificates(Includes={"keyTypes": ["EC_prime256v1"]})["CertificateSummaryList"]
+        arns = [each["CertificateArn"] for each in listed if each["Type"] == "IMPORTED"]
+        assert len(arns) == 1, arns
+        return arns[0], fingerprint(acm.get_certificate(CertificateArn=arns[0])["Certificate"])
+
+    def server(self, region: str) -> Server:
+        """What a device dials in the region."""
+        host, _, port = self.sandbox.regions[region]["mqtt"].rpartition(":")
+        return Server(host, int(port), DOMAIN, self.trust, 10)
+
+    def rotate(self, *arguments: str) -> Run:
+        """Run the playbook."""
+        return Playbooks(self.sandbox, self._inventory()).run("playbooks/rotate_server_certificate.yml", *arguments)
+
+    def playbooks(self) -> Playbooks:
+        """The playbooks on this fleet, for those who want to stop one."""
+        return Playbooks(self.sandbox, self._inventory())
+
+    def _build(self) -> None:
+        shared: dict[str, Any] = {
+            "key_profile": "ec",
+            "organization": "Example",
+            "serial_policy": "random",
+            "passphrase": None,
+            "issuer_passphrase": None,
+            "check_mode": False,
+        }
+        root, issuing = str(self.pki / "rootCA"), str(self.pki / "intermediateCA")
+        ensure_authority(
+            path=root, authority_type="root", common_name="Example Root", days=7300, issuer_path=None, **shared
+        )
+        ensure_authority(
+            path=issuing, authority_type="issuing", common_name="Example G1", days=3650, issuer_path=root, **shared
+        )
+        ensure_server_certificate(
+            path=str(self.pki / "server"),
+            authority_path=issuing,
+            names=[DOMAIN],
+            days=375,
+            renew_before=30,
+            renew=False,
+            passphrase=None,
+            check_mode=False,
+        )
+        self.trust = self.pki / "rootCA/certs/root.cert.pem"
+
+    def _inventory(self) -> Path:
+        hosts = {
+            region: {"fleet_device_address": self.addresses.get(region, self.sandbox.regions[region]["mqtt"])}
+            for region in self.regions
+        }
+        variables = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "fleet_application": self.application,
+            "fleet_home_region": self.regions[0],
+            "fleet_write_region": self.regions[0],
+            "fleet_domain": DOMAIN,
+            "fleet_key_profile": "ec",
+            "fleet_state_machine_type": "EXPRESS",
+            "fleet_tags": {},
+            "fleet_pki_dir": str(self.pki),
+            "fleet_hosted_zone_id": self.sandbox.hosted_zone_id,
+            "fleet_account_id": self.sandbox.account_id,
+            "fleet_aws": {
+                "region": "{{ inventory_hostname }}",
+                "endpoint_url": self.sandbox.gateway,
+                "access_key": "test",
+                "secret_key": "any-will-do",
+            },
+            "server_rotation_timeout": 5,
+        }
+        path = self.directory / "inventory.yml"
+        path.write_text(json.dumps({"regions": {"hosts": hosts, "vars": variables}}))
+        return path
+
+    def stored(self, region: str) -> dict[tuple[str, str], set[int]]:
+        """What the region's data table holds: (device, region it was sent in) -> numbers of its messages."""
+        found: dict[tuple[str, str], set[int]] = defaultdict(set)
+        pages = (
+            self.sandbox.client("dynamodb", region).get_paginator("scan").paginate(TableName=f"{self.application}-data")
+        )
+        for item in (plain_item(item) for page in pages for item in page["Items"]):
+            found[item["PK"], item["region"]].add(int(item["message"]["n"]))
+        return found
+
+
+@dataclass
+class Session:
+    """A device's connection to one region; it publishes with QoS 1 and remembers what was acknowledged."""
+
+    name: str
+    region: str
+    address: str
+    files: tuple[Path, Path]
+    trust: Path
+    sent: int = 0
+    acknowledged: set[int] = field(default_factory=set)
+    lost: str = ""
+
+    async def connect(self) -> None:
+        """Connect; raises when the broker refuses."""
+        context = ssl.create_default_context(cafile=str(self.trust))
+        context.load_cert_chain(*self.files)
+        host, _, port = self.address.rpartition(":")
+        self._reader, self._writer = await asyncio.open_connection(
+            host, int(port), ssl=context, server_hostname=DOMAIN, ssl_handshake_timeout=60
+        )
+        body = b"\x00\x04MQTT\x04\x02\x04\xb0" + _text(self.name)
+        self._writer.write(b"\x10" + _length(len(body)) + body)
+        assert await self._reader.readexactly(4) == b"\x20\x02\x00\x00", f"{self.name} was refused in {self.region}"
+        self._listening = asyncio.create_task(self._listen())
+
+    def publish(self) -> None:
+        """Send the next message."""
+        self.sent += 1
+        body = _text(f"i/{self.name}/load") + self.sent.to_bytes(2, "big") + json.dumps({"n": self.sent}).encode()
+        self._writer.write(b"\x32" + _length(len(body)) + body)
+
+    async def close(self) -> None:
+        """Wait for what is not acknowledged yet, and leave."""
+        deadline = time.monotonic() + 60
+        while len(self.acknowledged) < self.sent and not self.lost and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        self._listening.cancel()
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            self._writer.write(b"\xe0\x00")
+            self._writer.close()
+            await self._listening
+
+    async def _listen(self) -> None:
+        try:
+            while True:
+                packet = await self._reader.readexactly(4)
+                assert packet[:2] == b"\x40\x02", packet
+                self.acknowledged.add(int.from_bytes(packet[2:], "big"))
+        except (OSError, asyncio.IncompleteReadError) as error:
+            self.lost = repr(error)
+
+
+class Load:
+    """Devices with a session in every region, each publishing once a second, in its regions by turns."""
+
+    def __init__(self, fleet: RotatingFleet, devices: int) -> None:
+        self.sessions: dict[str, list[Session]] = defaultdict(list)
+        for number in range(devices):
+            name = f"load-{devices}-{number:03}"
+            issued = fleet.issue(name)
+            files = issued.files(fleet.directory, chain=fleet.ca.pem)
+            for region in fleet.regions:
+                fleet.activate(region, issued)
+                address = fleet.sandbox.regions[region]["mqtt"]
+                self.sessions[name].append(Session(name, region, address, files, fleet.trust))
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    @property
+    def all(self) -> list[Session]:
+        """Every session."""
+        return [session for each in self.sessions.values() for session in each]
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Load]:
+        """Connected and publishing within; at the end every message sent is acknowledged."""
+        self._thread.start()
+        self._run(self._connect())
+        publishing = asyncio.run_coroutine_threadsafe(self._publish(), self._loop)
+        try:
+            yield self
+        finally:
+            publishing.cancel()
+            self._run(self._close())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+
+    def _run(self, work: Any) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=120)
+
+    async def _connect(self) -> None:
+        for session in self.all:
+            await session.connect()
+
+    async def _publish(self) -> None:
+        start = time.monotonic()
+        for second in itertools.count():
+            for position, sessions in enumerate(self.sessions.values()):
+                due = start + second + position / len(self.sessions)
+                await asyncio.sleep(max(0, due - time.monotonic()))
+                sessions[second % len(sessions)].publish()
+
+    async def _close(self) -> None:
+        await asyncio.gather(*(session.close() for session in self.all))
+
+
+@contextlib.contextmanager
+def watching(fleet: RotatingFleet, pause: float = 0.2) -> Iterator[dict[str, list[str]]]:
+    """Region -> fingerprints of the leaf that it served, one after the other, each as often as it came back."""
+    seen: dict[str, list[str]] = {region: [] for region in fleet.regions}
+    end = threading.Event()
+
+    def watch(region: str) -> None:
+        server = fleet.server(region)
+        while not end.wait(pause):
+            for served in server.visits(1):
+                shown = served.distrust or served.fingerprints[0]
+                if seen[region][-1:] != [shown]:
+                    seen[region].append(shown)
+
+    threads = [threading.Thread(target=watch, args=(region,), daemon=True) for region in fleet.regions]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        time.sleep(2 * pause)
+        end.set()
+        for thread in threads:
+            thread.join()
+
+
+def _text(value: str) -> bytes:
+    return len(value).to_bytes(2, "big") + value.encode()
+
+
+def _length(number: int) -> bytes:
+    """A remaining length below 16,384."""
+    return bytes([number]) if number < 128 else bytes([number % 128 | 128, number // 128])
