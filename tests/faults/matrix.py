@@ -339,8 +339,8 @@ def _ending(case: Case, regions: Sequence[invariants.Region]) -> list[str]:
         elif region.certificates.get(device) == "PENDING_ACTIVATION":
             found.append(f"the certificate waits in {region.name}")
     home = next(region for region in regions if region.name == HOME)
-    if wanted == "rejected" and not (device in home.rejected and home.certificates.get(device) == "INACTIVE"):
-        found.append("the rejection is not on record, or the certificate not deactivated")
+    if wanted == "rejected" and not (device in home.rejected and home.certificates.get(device) == "REVOKED"):
+        found.append("the rejection is not on record, or the certificate not revoked")
     return found
 
 

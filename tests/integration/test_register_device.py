@@ -158,10 +158,10 @@ def test_with_an_allow_list_a_new_device_has_to_be_on_it(deployment: Deployment)
         deployment.change_stack(HOME, "onboarding", **definitions)
 
 
-def rejected(deployment: Deployment, region: str, device: Issued) -> str:
-    """Knock until the rejection is on record; its reason."""
+def rejected(deployment: Deployment, region: str, device: Issued, status: str = "INACTIVE") -> str:
+    """Knock until the rejection is on record and the certificate has the status; its reason."""
     assert not deployment.knock(device, region)
-    eventually(lambda: deployment.certificate(region, device) == "INACTIVE")
+    eventually(lambda: deployment.certificate(region, device) == status)
     assert not deployment.knock(device, region)
     assert deployment.things_of(region, device) == []
     rejection = deployment.rejection(region, device)
@@ -200,7 +200,7 @@ def test_a_revoked_certificate_stays_out(deployment: Deployment, key: str) -> No
         TableName=f"{deployment.application}-revocations", Item={"Key": {"S": keys[key]}, "Reason": {"S": "test"}}
     )
     reason = "the device is REVOKED" if key == "thing" else "the certificate is revoked"
-    assert rejected(deployment, HOME, device) == reason
+    assert rejected(deployment, HOME, device, "REVOKED") == reason
     assert deployment.row(HOME, f"revoked-{key}") == {}
 
 
@@ -212,7 +212,8 @@ def test_a_new_certificate_does_not_bring_a_revoked_or_deleted_device_back(deplo
     deployment.write(HOME, thing, State=state)
     for region in BOTH:
         eventually(lambda region=region: deployment.certificate(region, old) == "REVOKED")
-    assert rejected(deployment, AWAY, new) == f"the device is {state}"
+    status = "REVOKED" if state == "REVOKED" else "INACTIVE"  # a deleted device can be released
+    assert rejected(deployment, AWAY, new, status) == f"the device is {state}"
     assert deployment.row(HOME, thing)["CertificateId"] == old.id
 
 
