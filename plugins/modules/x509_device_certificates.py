@@ -84,7 +84,7 @@ options:
   max_results:
     description: Describe at most so many devices in RV(certificates) and RV(issued). Of all there is O(manifest).
     type: int
-    default: 1000
+    default: 100
   progress_path:
     description: File to which a line with the rate and the time left is added every ten seconds, and at the end.
     type: path
@@ -191,7 +191,7 @@ def main() -> NoReturn:
             "days": {"type": "int", "default": 365},
             "renew": {"type": "bool", "default": False},
             "passphrase": {"type": "str", "no_log": True},
-            "max_results": {"type": "int", "default": 1000},
+            "max_results": {"type": "int", "default": 100},
             "progress_path": {"type": "path"},
         },
         mutually_exclusive=[("names", "devices_file", "requests")],

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import ssl
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -182,10 +181,10 @@ class Archive(Layout):
     def stage(self, made: Sequence[Made]) -> Staged:
         """Return the files and the lines."""
         modified = int(time.time())
-        return Staged(
-            [one.entry for one in made],
-            b"".join(block for one in made for block in _members(one, modified)),
-            b"".join(self._lines_of.line(one.device, one.entry, one.certificate) for one in made),
+        return Staged.of(
+            made,
+            members=b"".join(block for one in made for block in _members(one, modified)),
+            lines=b"".join(self._lines_of.line(one.device, one.entry, one.certificate, one.pem) for one in made),
         )
 
     def publish(self, staged: Staged) -> None:
@@ -194,8 +193,8 @@ class Archive(Layout):
     def store(self, staged: Staged) -> None:
         """Add them to the archive, then to the manifest."""
         places, place = self._known[0], self._open[1].tell()
-        for entry, line in zip(staged.entries, staged.lines.splitlines(keepends=True), strict=True):
-            places[entry.common_name] = place
+        for (name, _serial), line in zip(staged.issued, staged.lines.splitlines(keepends=True), strict=True):
+            places[name] = place
             place += len(line)
         for file, content in zip(self._open, (staged.members, staged.lines), strict=True):
             file.write(content)
@@ -215,8 +214,7 @@ class Archive(Layout):
 def _members(made: Made, modified: int) -> Iterator[bytes]:
     if made.key:
         yield member(f"{made.device.name}.key.pem", made.key, modified)
-    pem = ssl.DER_cert_to_PEM_cert(made.certificate).encode("ascii")
-    yield member(f"{made.device.name}.cert.pem", pem, modified)
+    yield member(f"{made.device.name}.cert.pem", made.pem.encode("ascii"), modified)
 
 
 __all__ = ["Archive", "member"]

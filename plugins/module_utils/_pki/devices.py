@@ -26,6 +26,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.authority import
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.certificates import (
     Signer,
     describe,
+    encode_certificate,
     entry_of,
     time_text,
 )
@@ -88,7 +89,7 @@ def ensure_device_certificates(
     days: int,
     renew: bool,
     passphrase: str | None,
-    max_results: int = 1000,
+    max_results: int = 100,
     progress_path: str | None = None,
     check_mode: bool,
     processes: int | None = None,
@@ -223,9 +224,9 @@ def _issue(layout: Layout, authority: Authority, signer: Signer, devices: Sequen
     layout.begin()
     for staged in mint(minter, layout.stage, orders, processes=wanted.processes):
         layout.store(staged)
-        authority.ledger.record(staged.entries)
+        authority.ledger.record(staged.ledger)
         layout.publish(staged)
-        progress.add(len(staged.entries))
+        progress.add(len(staged.issued))
     layout.end()
 
 
@@ -262,7 +263,8 @@ def _manifest(layout: Layout, authority: Authority, wanted: Wanted) -> Iterator[
     for device in wanted.devices:
         certificate = layout.find(device.name, with_key=wanted.with_keys)
         if certificate is not None:
-            yield manifest.line(device, entry_of(certificate), certificate.public_bytes(serialization.Encoding.DER))
+            der = certificate.public_bytes(serialization.Encoding.DER)
+            yield manifest.line(device, entry_of(certificate), der, encode_certificate(certificate).decode("ascii"))
 
 
 def _certificates(layout: Layout, wanted: Wanted) -> Callable[[str], x509.Certificate | None]:

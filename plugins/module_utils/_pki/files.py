@@ -57,12 +57,13 @@ def sync_file(path: Path) -> None:
 
 
 def sync_files(paths: Sequence[Path]) -> None:
-    """Wait until all these files are on the disk."""
+    """Wait until those of these files that there are are on the disk."""
     if len(paths) > _SYNC_EACH:
         os.sync()
         return
     for path in paths:
-        sync_file(path)
+        if path.exists():
+            sync_file(path)
 
 
 def make_directory(path: Path) -> None:

@@ -11,9 +11,9 @@ device is ever given two live certificates.
 from __future__ import annotations
 
 import shutil
-import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,31 +164,27 @@ class Flat(Layout):
                 pair.folder.mkdir(mode=DIRECTORY)
             if one.key:
                 write_new(pair.key, (one.key,))
-            pem = ssl.DER_cert_to_PEM_cert(one.certificate).encode("ascii")
-            write_new(pair.certificate, (pem,), mode=PUBLIC)
-        return Staged([one.entry for one in made])
+            write_new(pair.certificate, (one.pem.encode("ascii"),), mode=PUBLIC)
+        return Staged.of(made)
 
     def store(self, staged: Staged) -> None:
         """Wait for all files and their folders."""
-        pairs = [self._pair(self._staging, entry.common_name) for entry in staged.entries]
-        files = [path for pair in pairs for path in (pair.key, pair.certificate) if path.exists()]
-        sync_files([*files, *dict.fromkeys(pair.folder for pair in pairs), self._staging])
+        pairs = [self._pair(self._staging, name) for name, _serial in staged.issued]
+        sync_files([path for pair in pairs for path in (pair.key, pair.certificate, pair.folder)])
 
     def publish(self, staged: Staged) -> None:
         """Move the pairs into place."""
-        for entry in staged.entries:
-            self._publish(self._pair(self._staging, entry.common_name), entry)
+        for name, serial in staged.issued:
+            self._publish(self._pair(self._staging, name), serial)
         sync_file(self.path)
 
-    def _publish(self, staged: Pair, entry: Entry) -> None:
+    def _publish(self, staged: Pair, serial: str) -> None:
         # The certificate goes last, so that a killed run is seen to be unfinished.
-        copy = self._authority.tree.issued(entry.serial)
-        if not copy.exists():
-            _link_or_copy(staged.certificate, copy)
+        _link_or_copy(staged.certificate, self._authority.tree.issued(serial))
         self._move(staged, self._pair(self.path, staged.name))
 
     def _move(self, staged: Pair, target: Pair) -> None:
-        if staged.key.exists():
+        with suppress(FileNotFoundError):  # moved already, or the device keeps it
             staged.key.replace(target.key)
         staged.certificate.replace(target.certificate)
 
@@ -221,7 +217,7 @@ class Flat(Layout):
         recorded = self.unfinished()
         for pair in self._waiting():
             if pair.name in recorded:
-                self._publish(pair, recorded[pair.name])
+                self._publish(pair, recorded[pair.name].serial)
             else:
                 self._discard(pair)
         self._staging.rmdir()
@@ -244,11 +240,11 @@ class Folders(Flat):
         yield from (self.path / name for name in names)
 
     def _move(self, staged: Pair, target: Pair) -> None:
-        if not target.folder.exists():
+        try:
             staged.folder.rename(target.folder)
-            return
-        super()._move(staged, target)
-        staged.folder.rmdir()
+        except OSError:  # there are files already
+            super()._move(staged, target)
+            staged.folder.rmdir()
 
     def _discard(self, pair: Pair) -> None:
         shutil.rmtree(pair.folder)
@@ -257,6 +253,8 @@ class Folders(Flat):
 def _link_or_copy(source: Path, target: Path) -> None:
     try:
         target.hardlink_to(source)
+    except FileExistsError:
+        return
     except OSError:  # another file system, or one without links
         write_atomic(target, source.read_bytes())
 

@@ -34,12 +34,13 @@ def serial_text(serial: int) -> str:
     return digits if len(digits) % 2 == 0 else f"0{digits}"
 
 
+@lru_cache(maxsize=1024)  # those of one run end at the same time
 def _time_text(moment: datetime) -> str:
     # RFC 5280, 4.1.2.5: UTCTime through the year 2049, GeneralizedTime from 2050 on.
     return moment.astimezone(UTC).strftime("%y%m%d%H%M%SZ" if moment.year < 2050 else "%Y%m%d%H%M%SZ")
 
 
-@lru_cache(maxsize=1024)  # those of one run end at the same time
+@lru_cache(maxsize=1024)
 def _parse_time(text: str) -> datetime:
     if len(text) == 13:
         text = ("19" if text[:2] >= "50" else "20") + text
@@ -144,13 +145,12 @@ class Ledger:
     def append(self, entries: Iterable[Entry]) -> None:
         """Add entries and wait until they are on the disk."""
         added = list(entries)
-        self.record(added)
+        self.record("".join(f"{entry.line()}\n" for entry in added))
         for entry in added:
             self._remember(entry)
 
-    def record(self, entries: Iterable[Entry]) -> None:
-        """As append, without remembering the entries: for so many that nobody asks this object about."""
-        lines = "".join(f"{entry.line()}\n" for entry in entries)
+    def record(self, lines: str) -> None:
+        """Add whole lines and wait until they are on the disk; this object does not remember them, they may be many."""
         if not lines:
             return
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, PUBLIC)

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import ssl
 from collections.abc import Iterable
+from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
@@ -34,20 +35,26 @@ class Manifest:
 
     def __init__(self, issuer: x509.Certificate) -> None:
         self.issuer_fingerprint = issuer.fingerprint(hashes.SHA256()).hex()
-        self._issuer_pem = issuer.public_bytes(serialization.Encoding.PEM).decode("ascii")
+        pem = issuer.public_bytes(serialization.Encoding.PEM).decode("ascii")
+        of_issuer = {"CACertificatePem": pem, "IssuerFingerprint": self.issuer_fingerprint}
+        self._of_issuer = json.dumps(of_issuer).encode()[1:]  # the same in all lines
 
-    def line(self, device: Device, entry: Entry, certificate: bytes) -> bytes:
-        """Return the line of a certificate (DER)."""
-        values = (
-            device.name,
-            ssl.DER_cert_to_PEM_cert(certificate),
-            self._issuer_pem,
-            hashlib.sha256(certificate).hexdigest(),
-            f"{int(entry.serial, 16):x}",
-            time_text(entry.expires),
-            self.issuer_fingerprint,
-        )
-        return json.dumps({**dict(zip(COLUMNS, values, strict=True)), **device.attributes}).encode() + b"\n"
+    def line(self, device: Device, entry: Entry, certificate: bytes, pem: str) -> bytes:
+        """Return the line of a certificate (DER and PEM)."""
+        columns = {
+            "ThingName": device.name,
+            "CertificatePem": pem,
+            "CertificateId": hashlib.sha256(certificate).hexdigest(),
+            "Serial": f"{int(entry.serial, 16):x}",
+            "NotAfter": _time_text(entry.expires),
+            **device.attributes,
+        }
+        return json.dumps(columns).encode()[:-1] + b", " + self._of_issuer + b"\n"
+
+
+@lru_cache  # those of one run end at the same time
+def _time_text(moment: datetime) -> str:
+    return time_text(moment)
 
 
 def require_free_columns(devices: Iterable[Device]) -> None:

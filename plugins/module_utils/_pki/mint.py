@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -40,11 +42,12 @@ Order = tuple[Device, int]  # and the serial number
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A certificate (DER), what the ledger has to say of it, and the PEM of its key unless the device keeps it."""
+    """A certificate (DER and PEM), what the ledger has to say of it, and its key (PEM) unless the device keeps it."""
 
     device: Device
     entry: Entry
     certificate: bytes
+    pem: str
     key: bytes | None
 
 
@@ -52,9 +55,16 @@ class Made:
 class Staged:
     """What a layout made of a batch; `members` and `lines` are those of an archive and its manifest."""
 
-    entries: list[Entry]
+    issued: list[tuple[str, str]]  # names and serial numbers
+    ledger: str
     members: bytes = b""
     lines: bytes = b""
+
+    @classmethod
+    def of(cls, made: Sequence[Made], *, members: bytes = b"", lines: bytes = b"") -> Staged:
+        """Return what is the same in each layout, and what an archive needs."""
+        issued = [(one.device.name, one.entry.serial) for one in made]
+        return cls(issued, "".join(f"{one.entry.line()}\n" for one in made), members, lines)
 
 
 Stage = Callable[[Sequence[Made]], Staged]
@@ -74,10 +84,10 @@ class Minter:
         made: list[Made] = []
         for device, serial in orders:
             key = None if device.public_key else generate_key(self.key_type)
-            public_key: Any = key.public_key() if key else serialization.load_der_public_key(device.public_key or b"")
-            algorithm = key_type_of(public_key).algorithm
+            public_key = device.public_key or public_bytes(key)
+            algorithm = self.key_type.algorithm if key else key_type_of(_load(public_key)).algorithm
             if algorithm not in templates:
-                templates[algorithm] = self._template(device.name, serial, public_key)
+                templates[algorithm] = self._template(device.name, serial, _load(public_key))
             template, sample = templates[algorithm]
             entry = Entry(
                 status="V",
@@ -85,8 +95,9 @@ class Minter:
                 serial=serial_text(serial),
                 subject=f"{sample.subject.rpartition('/CN=')[0]}/CN={device.name}",
             )
-            certificate = template.sign(device.name, serial, device.public_key or public_bytes(public_key))
-            made.append(Made(device, entry, certificate, encode_key(key) if key else None))
+            certificate = template.sign(device.name, serial, public_key)
+            pem = ssl.DER_cert_to_PEM_cert(certificate)
+            made.append(Made(device, entry, certificate, pem, encode_key(key) if key else None))
         return made
 
     def _template(self, name: str, serial: int, public_key: Any) -> tuple[Template, Entry]:
@@ -98,6 +109,10 @@ class Minter:
         )
         certificate = self.signer.sign(request, serial=serial, now=datetime.now(UTC))
         return Template(self.signer, certificate), entry_of(certificate)
+
+
+def _load(public_key: bytes) -> Any:
+    return serialization.load_der_public_key(public_key)
 
 
 def mint(minter: Minter, stage: Stage, orders: Sequence[Order], *, processes: int | None = None) -> Iterator[Staged]:
@@ -139,6 +154,7 @@ _worker: tuple[Minter, Stage]
 def _start_worker(minter: Minter, stage: Stage) -> None:
     global _worker
     _worker = minter, stage
+    gc.freeze()  # what is there stays: looking through it, again and again, would copy it
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

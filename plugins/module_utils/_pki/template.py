@@ -10,6 +10,7 @@ signed again. The outcome is octet for octet what the library makes (RFC 5280, 4
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -52,7 +53,10 @@ class Template:
     """Makes certificates like `sample`, which `signer` signed for one device, for others with the same algorithm."""
 
     def __init__(self, signer: Signer, sample: x509.Certificate) -> None:
-        self._signer = signer
+        self._key = signer.key
+        self._scheme: tuple[Any, ...] = (ec.ECDSA(signer.digest),)
+        if isinstance(signer.key, rsa.RSAPrivateKey):
+            self._scheme = (padding.PKCS1v15(), signer.digest)
         version, _serial, algorithm, issuer, validity, subject, _key, extensions = _parts(sample.tbs_certificate_bytes)
         self._version, self._algorithm, self._between = version, algorithm, algorithm + issuer + validity
         self._names = b"".join(_parts(subject)[:-1])
@@ -78,14 +82,8 @@ class Template:
                 )
             ),
         )
-        signature = _value(_BIT_STRING, b"\0" + self._signature(signed))
+        signature = _value(_BIT_STRING, b"\0" + self._key.sign(signed, *self._scheme))
         return _value(_SEQUENCE, signed + self._algorithm + signature)
-
-    def _signature(self, data: bytes) -> bytes:
-        key, digest = self._signer.key, self._signer.digest
-        if isinstance(key, rsa.RSAPrivateKey):
-            return key.sign(data, padding.PKCS1v15(), digest)
-        return key.sign(data, ec.ECDSA(digest))
 
 
 __all__ = ["Template"]

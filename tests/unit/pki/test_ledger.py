@@ -113,5 +113,5 @@ def test_the_end_is_found_behind_a_torn_line_of_any_length(tmp_path: Path, torn:
     path = tmp_path / "index.txt"
     for whole in ("", f"{entry('dev-1', 1).line()}\n"):
         path.write_text(whole + torn)
-        Ledger(path).record([entry("dev-2", 2)])
+        Ledger(path).append([entry("dev-2", 2)])
         assert path.read_text() == f"{whole}{entry('dev-2', 2).line()}\n"
