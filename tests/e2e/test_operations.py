@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -82,6 +83,30 @@ def test_a_region_that_is_cut_off_does_not_hide_the_others(fleet: Fleet, certifi
     assert "not reached" in lines(shown, AWAY)[0]
     assert strict.code != 0
     assert "is not well in every region" in strict.output
+
+
+def test_all_that_can_expire_is_one_report_also_while_a_region_is_cut_off(
+    fleet: Fleet, certificate: str, tmp_path: Path
+) -> None:
+    fleet.sandbox.cut(AWAY)
+    try:
+        checked = fleet.run("playbooks/check_certificates.yml", "-e", f"fleet_report={tmp_path}/report.json")
+    finally:
+        fleet.sandbox.restore(AWAY)
+    assert checked.code != 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    first, *others = report["entries"]
+    assert (first["level"], first["kind"], first["place"]) == ("error", "region", AWAY)
+    assert first["note"] in checked.output
+    ends = [each["ends"] for each in others if each["ends"]]
+    assert ends == sorted(ends)
+    assert [each for each in others if each["level"] == "error"] == []
+    assert {(each["kind"], each["place"]) for each in others} >= {
+        *(("root", "controller"), ("issuing", "controller"), ("server", "controller")),
+        *((kind, HOME) for kind in ("issuing", "server", "acm", "validation", "domain", "device")),
+    }
+    assert DEVICE in [each["name"] for each in others if each["kind"] == "device"]
+    assert report["devices"]["in_use"] >= 1
 
 
 def test_dead_letters_are_shown_replayed_and_gone(fleet: Fleet, certificate: str) -> None:

@@ -36,6 +36,12 @@ class Scan:
 
     def items(self, table: str, attributes: Iterable[str]) -> Iterator[Item]:
         """Every item with these attributes, in no order; none where there is no table."""
+        found: list[Item] = []
+        self.each(table, attributes, found.append)
+        yield from found
+
+    def each(self, table: str, attributes: Iterable[str], take: Callable[[Item], None]) -> None:
+        """Hand every item to ``take``, from several threads; no more than a page of each is held."""
         names = {f"#{number}": name for number, name in enumerate(attributes)}
         arguments = {
             "TableName": table,
@@ -45,21 +51,17 @@ class Scan:
         }
         self._read = 0
         with ThreadPoolExecutor(self.segments) as pool:
-            for found in pool.map(partial(self._segment, arguments), range(self.segments)):
-                yield from found
+            list(pool.map(partial(self._segment, arguments, take), range(self.segments)))
         self.report(f"{table} {self._read}")
 
-    def _segment(self, arguments: dict[str, Any], segment: int) -> list[Item]:
-        found: list[Item] = []
+    def _segment(self, arguments: dict[str, Any], take: Callable[[Item], None], segment: int) -> None:
         start: dict[str, Any] = {}
-        while True:
-            page = _page(self.client, **arguments, Segment=segment, **start)
-            if page is None:
-                return []
-            found += [plain_item(item) for item in page["Items"]]
+        while page := _page(self.client, **arguments, Segment=segment, **start):
+            for item in page["Items"]:
+                take(plain_item(item))
             self._count(arguments["TableName"], len(page["Items"]))
             if "LastEvaluatedKey" not in page:
-                return found
+                return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def _count(self, table: str, number: int) -> None:
