@@ -64,8 +64,9 @@ def issue(
     key: Any = None,
     start: datetime.timedelta = -DAY,
     days: float = 30,
+    digest: hashes.HashAlgorithm | None = None,
 ) -> Issued:
-    """A certificate; self-signed without ``signer``. ``start`` is counted from now."""
+    """A certificate; self-signed without ``signer``, with SHA-256. ``start`` is counted from now."""
     key = key or new_key()
     now = datetime.datetime.now(datetime.UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
@@ -83,4 +84,4 @@ def issue(
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False)
     if server:
         builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)
-    return Issued(builder.sign(signer.key if signer else key, hashes.SHA256()), key)
+    return Issued(builder.sign(signer.key if signer else key, digest or hashes.SHA256()), key)

@@ -42,9 +42,11 @@ options:
   connect_timeout:
     description: Seconds that a connection may take.
     type: int
-    default: 10
+    default: 30
   wait_timeout:
-    description: Seconds to wait for O(certificate_path). AWS names no time in which it takes up a certificate.
+    description:
+      - Seconds to wait for O(certificate_path), without it for any certificate. AWS names no time in which it takes up
+        one.
     type: int
     default: 0
   progress_path:
@@ -247,7 +249,7 @@ def main() -> None:
             "certificate_path": {"type": "path"},
             "chain_path": {"type": "path"},
             "connections": {"type": "int", "default": 5},
-            "connect_timeout": {"type": "int", "default": 10},
+            "connect_timeout": {"type": "int", "default": 30},
             "wait_timeout": {"type": "int", "default": 0},
             "progress_path": {"type": "path"},
         },

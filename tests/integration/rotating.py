@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.iotops.fleet.plugins.module_utils._device.errors import DeviceError
 from ansible_collections.iotops.fleet.plugins.module_utils._device.served import Server
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import plain_item
 from ansible_collections.iotops.fleet.plugins.module_utils._x509 import fingerprint
@@ -80,7 +81,7 @@ class RotatingFleet(Deployment):
     def server(self, region: str) -> Server:
         """What a device dials in the region."""
         host, _, port = self.sandbox.regions[region]["mqtt"].rpartition(":")
-        return Server(host, int(port), DOMAIN, self.trust, 10)
+        return Server(host, int(port), DOMAIN, self.trust, 60)
 
     def rotate(self, *arguments: str) -> Run:
         """Run the playbook."""
@@ -142,7 +143,7 @@ class RotatingFleet(Deployment):
                 "access_key": "test",
                 "secret_key": "any-will-do",
             },
-            "server_rotation_timeout": 5,
+            "server_rotation_timeout": 60,
         }
         path = self.directory / "inventory.yml"
         path.write_text(json.dumps({"regions": {"hosts": hosts, "vars": variables}}))
@@ -193,7 +194,7 @@ class Session:
 
     async def close(self) -> None:
         """Wait for what is not acknowledged yet, and leave."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while len(self.acknowledged) < self.sent and not self.lost and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
         self._listening.cancel()
@@ -248,7 +249,7 @@ class Load:
             self._thread.join()
 
     def _run(self, work: Any) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=120)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=600)
 
     async def _connect(self) -> None:
         for session in self.all:
@@ -275,10 +276,9 @@ def watching(fleet: RotatingFleet, pause: float = 0.2) -> Iterator[dict[str, lis
     def watch(region: str) -> None:
         server = fleet.server(region)
         while not end.wait(pause):
-            for served in server.visits(1):
-                shown = served.distrust or served.fingerprints[0]
-                if seen[region][-1:] != [shown]:
-                    seen[region].append(shown)
+            shown = _shown(server)
+            if seen[region][-1:] != [shown]:
+                seen[region].append(shown)
 
     threads = [threading.Thread(target=watch, args=(region,), daemon=True) for region in fleet.regions]
     for thread in threads:
@@ -290,6 +290,15 @@ def watching(fleet: RotatingFleet, pause: float = 0.2) -> Iterator[dict[str, lis
         end.set()
         for thread in threads:
             thread.join()
+
+
+def _shown(server: Server) -> str:
+    """Fingerprint of the leaf that a device is shown, or why it would not go on."""
+    try:
+        served = next(server.visits(1))
+    except DeviceError as error:
+        return str(error)
+    return served.distrust or served.fingerprints[0]
 
 
 def _text(value: str) -> bytes:

@@ -116,7 +116,7 @@ def _family(certificate: Certificate) -> str:
 def require_reimportable(current: str, new: Certificate, *, arn: str) -> None:
     """Check that ``new`` may take the place of ``current`` (PEM) under the same ARN.
 
-    ACM keeps key type and size; AWS IoT takes up a certificate of the same names only
+    ACM keeps key type and size; AWS IoT takes up a certificate of the same names and signature algorithm only
     (https://docs.aws.amazon.com/iot/latest/developerguide/iot-custom-endpoints-managing.html).
 
     Raises:
@@ -124,7 +124,9 @@ def require_reimportable(current: str, new: Certificate, *, arn: str) -> None:
 
     """
     old = certificates(current, option="certificate")[0]
-    remedy = "import it under another name and move the domain configuration to it"
+    remedy = (
+        "make the domain configuration anew (docs/runbooks/rotate_server_certificate.md, What a re-import cannot do)"
+    )
     if key_description(old) != key_description(new):
         raise FleetError(
             f"certificate_path: the key is {key_description(new)}, but {arn} has {key_description(old)} and ACM cannot"
@@ -135,12 +137,22 @@ def require_reimportable(current: str, new: Certificate, *, arn: str) -> None:
             f"certificate_path: the names are {', '.join(names(new))}, but {arn} has {', '.join(names(old))} and AWS"
             f" IoT would go on serving the old one; issue it for the same names, or {remedy}"
         )
+    if old.signature_algorithm_oid != new.signature_algorithm_oid:
+        raise FleetError(
+            f"certificate_path: signed with {_digest(new)}, but {arn} with {_digest(old)} and AWS IoT would go on"
+            f" serving the old one; have it signed by a CA of the same kind, or {remedy}"
+        )
     lost = _purposes(old) - _purposes(new)
     if lost:
         raise FleetError(
             f"certificate_path: lacks the extended key usage {', '.join(sorted(lost))} that {arn} has and ACM cannot"
             f" take away; issue the certificate with it, or {remedy}"
         )
+
+
+def _digest(certificate: Certificate) -> str:
+    digest = certificate.signature_hash_algorithm
+    return digest.name if digest else certificate.signature_algorithm_oid.dotted_string
 
 
 def _purposes(certificate: Certificate) -> set[str]:

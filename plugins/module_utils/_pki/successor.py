@@ -52,6 +52,8 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.tree import (
 
 State = Literal["present", "taken", "absent"]
 
+_UNDER_WAY = "a rotation is under way"
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -95,14 +97,15 @@ def ensure_successor(
     pair = Pair(ServerTree(absolute(path)))
     tree = AuthorityTree(absolute(authority_path), "issuing")
     changes, reason = [], None
-    if pair.taken_in_part and state != "absent":
-        changes += _take(pair, check_mode=check_mode)
-        if check_mode:
-            return _result(pair, tree, changes, reason)
     if state == "absent":
         changes += _remove(pair, check_mode=check_mode)
     elif state == "taken":
         changes += _take(pair, check_mode=check_mode)
+    elif pair.taken_in_part:
+        # Every region serves it; only one of the two whole pairs is left, and it is present and successor.
+        changes += _take(pair, check_mode=check_mode)
+        whole = pair.successor if check_mode else pair.server
+        return _result(whole, whole, tree, changes, _UNDER_WAY)
     else:
         current = _current(pair)
         lifetime = lifetime_of(days)
@@ -114,7 +117,7 @@ def ensure_successor(
                     _issue(pair, authority, current, lifetime)
                 names = ", ".join(alternative_names(current))
                 changes.append(f"{pair.successor.certificate}: issued for {names} ({reason})")
-    return _result(pair, tree, changes, reason)
+    return _result(pair.server, pair.successor, tree, changes, reason)
 
 
 def _current(pair: Pair) -> x509.Certificate:
@@ -134,7 +137,7 @@ def _reason(
 ) -> str | None:
     """Why there is to be a successor, None when there is not."""
     reasons = {
-        "a rotation is under way": pair.successor.certificate.exists(),
+        _UNDER_WAY: pair.successor.certificate.exists(),
         "another CA had issued it": not authority.has_signed(current),
         "it was about to expire": current.not_valid_after_utc - renew_before <= datetime.now(UTC),
         "renewal was asked for": renew,
@@ -190,7 +193,9 @@ def _remove(pair: Pair, *, check_mode: bool) -> list[str]:
     return [f"{pair.successor.path}: removed"]
 
 
-def _result(pair: Pair, authority: AuthorityTree, changes: list[str], reason: str | None) -> dict[str, Any]:
+def _result(
+    present: ServerTree, next_one: ServerTree, authority: AuthorityTree, changes: list[str], reason: str | None
+) -> dict[str, Any]:
     current, successor = (
         {
             "certificate": str(tree.certificate),
@@ -198,7 +203,7 @@ def _result(pair: Pair, authority: AuthorityTree, changes: list[str], reason: st
             "chain": str(_chain(tree, authority)),
             **_described(tree),
         }
-        for tree in (pair.server, pair.successor)
+        for tree in (present, next_one)
     )
     return {
         "changed": bool(changes),

@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 
 from ansible_collections.iotops.fleet.plugins.module_utils._acm.material import Material, require_reimportable
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError
@@ -80,10 +81,11 @@ def test_a_renewal_may_take_the_old_place():
         (lambda: server(key=new_key("rsa")), "key is RSA_2048, but arn:x has EC_prime256v1"),
         (lambda: server(names=["iot.example.com", "more.example.com"]), "names are iot.example.com, more.example.com"),
         (lambda: server(server=False), "extended key usage"),
+        (lambda: server(digest=hashes.SHA384()), "signed with sha384, but arn:x with sha256"),
     ],
 )
 def test_what_aws_would_not_take_up_may_not(new: Any, why: str):
-    with pytest.raises(FleetError, match=why):
+    with pytest.raises(FleetError, match=f"{why}.*What a re-import cannot do"):
         require_reimportable(server().pem, new().certificate, arn="arn:x")
 
 

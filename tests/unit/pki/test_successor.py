@@ -123,7 +123,13 @@ def test_a_run_killed_while_it_was_taken_is_finished(served: Pki, monkeypatch: p
     with pytest.raises(PkiError, match="being taken"):
         ensure(served, state="absent")
     assert ensure(served, state=state, check_mode=True)["changed"]
-    assert ensure(served, state=state)["current"]["serial"] == new["serial"]
+    if state == "present":
+        predicted = ensure(served, renew=True, check_mode=True)
+        assert [predicted[which]["private_key"] for which in ("current", "successor")] == [new["private_key"]] * 2
+        assert predicted["reason"] == "a rotation is under way"
+    done = ensure(served, state=state, renew=True)
+    assert done["current"]["serial"] == new["serial"]
+    assert done["successor"] == (done["current"] if state == "present" else None)
     assert not (served.path / "server/next").exists()
 
 
