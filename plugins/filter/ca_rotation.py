@@ -17,7 +17,7 @@ GROUP_VARS = "in group_vars of the inventory"
 NOT_THERE: dict[str, Any] = {"state": "ABSENT", "common_name": "", "waiting": 0, "certificates": 0, "issued": 0}
 # Phases in which each action may be taken.
 ALLOWED = {
-    "introduce": ("none", "introducing", "introduced", "switched", "retiring", "retired"),
+    "introduce": ("none", "introducing", "introduced", "switched", "retiring", "retired", "deleting", "deleted"),
     "switch": ("introduced", "switched"),
     "retire": ("switched", "retiring", "retired"),
     "delete": ("retired", "deleting", "deleted"),
@@ -54,17 +54,19 @@ def ca_rotation(answers: Answers, listed: Iterable[int], issuing: int) -> dict[s
 
 
 def ca_rotation_rows(answers: Answers) -> list[dict[str, Any]]:
-    """Return one row for each region and generation."""
+    """Return one row for each region and generation; what waits for the last one is of no interest."""
     columns = ("state", "devices", "late", "retiring", "left_behind", "waiting")
     rows = []
     for region, answer in answers.items():
         if "issuers" not in answer:
             error = f"not reached: {answer.get('msg', 'no answer')}"
             rows.append({"region": region, "generation": None, **dict.fromkeys(columns), "error": error})
+        last = max(_by_generation(answer), default=0)
         for issuer in answer.get("issuers", []):
-            generation = f"G{issuer['generation']}"
-            rows.append({"region": region, "generation": generation, **{name: issuer[name] for name in columns}})
-            rows[-1]["error"] = None if issuer["fingerprint"] else "not made"
+            generation, waits = issuer["generation"], ("left_behind", "waiting")
+            shown = {name: None if generation == last and name in waits else issuer[name] for name in columns}
+            error = None if issuer["fingerprint"] else "not made"
+            rows.append({"region": region, "generation": f"G{generation}", **shown, "error": error})
     return rows
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -112,6 +113,35 @@ def test_openssl_issues_beside_us(pki: Pki, tmp_path: Path) -> None:
         pki.ensure_devices("by-hand")
 
 
+def test_openssl_goes_on_after_an_archive_and_we_after_openssl(pki: Pki, tmp_path: Path) -> None:
+    lot = pki.path / "lot.tar"
+    serials = [
+        item["serial"] for item in pki.ensure_devices("dev-[1:3]", layout="archive", path=str(lot))["certificates"]
+    ]
+    with tarfile.open(lot) as archive:
+        archive.extractall(tmp_path, filter="data")
+    for name in ("dev-1", "dev-3"):
+        verify(pki, "sslclient", str(tmp_path / f"{name}.cert.pem"))
+    assert status(pki, serials[1]) == "Valid (V)"
+    openssl("ca", "-config", pki.issuing / "openssl.cnf", "-revoke", tmp_path / "dev-2.cert.pem")
+    with pytest.raises(Exception, match=r"dev-2: .* is revoked"):
+        pki.ensure_devices("dev-[1:3]", layout="archive", path=str(lot))
+    assert pki.ensure_devices("dev-1", "dev-3", "dev-4", layout="archive", path=str(lot))["issued"] == ["dev-4"]
+
+
+def test_a_request_that_openssl_made_and_verifies_is_signed(pki: Pki, tmp_path: Path) -> None:
+    requests = tmp_path / "requests"
+    requests.mkdir()
+    for name, key in (("dev-1", ["ec", "-pkeyopt", "ec_paramgen_curve:P-384"]), ("dev-2", ["rsa:2048"])):
+        openssl("req", "-new", "-newkey", *key, "-noenc", "-keyout", tmp_path / f"{name}.key", "-subj", f"/CN={name}",
+                "-addext", "basicConstraints=CA:TRUE", "-out", requests / f"{name}.csr")  # fmt: skip
+        assert "verify OK" in openssl("req", "-verify", "-noout", "-in", requests / f"{name}.csr")
+    for made in pki.ensure_devices(requests=[str(requests)], layout="flat")["certificates"]:
+        verify(pki, "sslclient", made["certificate"])
+        of_key = openssl("pkey", "-in", tmp_path / f"{made['name']}.key", "-pubout")
+        assert openssl("x509", "-in", made["certificate"], "-noout", "-pubkey") == of_key
+
+
 def test_openssl_opens_a_ca_key_with_the_passphrase(tmp_path: Path) -> None:
     pki = Pki(tmp_path / "pki")
     pki.ensure_root(passphrase="some words")
@@ -170,5 +200,5 @@ def test_a_wrong_passphrase_is_one_line_and_is_not_printed(tmp_path: Path) -> No
     assert wrong.returncode != 0
     assert "the passphrase does not open it" in wrong.stdout
     assert "Traceback" not in wrong.stdout
-    result = wrong.stdout.partition("TASK [iotops.fleet.pki : Make the root CA]")[2]
+    result = wrong.stdout.partition("TASK [iotops.fleet.pki : authorities | Make the root CA]")[2]
     assert "wrong-one-entirely" not in result

@@ -3,8 +3,10 @@
 
 Server certificate: the ACM certificate of the region's ENABLED domain configuration with the name the device asked
 for (SNI), read at each handshake so that a re-import is live at once; for any other name the broker's own.
-Trust: the region's registered CAs, the sandbox's own CA and the device certificates registered without a CA. Which of
-the trusted certificates may stay connected is the registry's decision, taken after the handshake.
+Trust: the region's registered CAs, those that were registered (their devices go on working:
+https://docs.aws.amazon.com/iot/latest/developerguide/manage-your-CA-certs.html), the sandbox's own CA and the device
+certificates registered without a CA. Which of the trusted certificates may stay connected is the registry's decision,
+taken after the handshake.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ _contexts: dict[tuple[str, str], _Trusting] = {}
 # PEM of the device certificates that no registered CA vouches for, by region; kept apart from the registry so that a
 # handshake costs the same with ten thousand registered devices as with ten.
 _without_ca: dict[str, list[str]] = {}
+# PEM of the CAs that were registered at a handshake, by region.
+_authorities: dict[str, set[str]] = {}
 
 
 def context_for(region: str, server_name: str | None) -> ssl.SSLContext:
@@ -93,10 +97,11 @@ def _new_context(region: str, material: str) -> ssl.SSLContext:
 
 
 def _load_anchors(region: str, trusting: _Trusting) -> None:
-    registered = [
+    known = _authorities.setdefault(region, set())
+    known.update(
         record["certificatePem"] for key, record in list(iot._ca_certificates._data.items()) if key[1] == region
-    ]
-    authorities = {iot.get_ca_cert_pem(), *registered} - trusting.authorities
+    )
+    authorities = {iot.get_ca_cert_pem(), *known} - trusting.authorities
     loose = _without_ca.get(region, [])[trusting.loose :]
     trusting.authorities |= authorities
     trusting.loose += len(loose)
@@ -132,9 +137,11 @@ def _needs_own_anchor(record: dict[str, Any]) -> bool:
 
 
 def restore_anchors() -> None:
-    """After a restart: trust again what was registered without a CA."""
-    for (_account, region, _id), record in list(iot._certificates._data.items()):
-        if _needs_own_anchor(record):
+    """After a restart: trust again what was registered without a CA, or through one that is deleted."""
+    for (account, region, _id), record in list(iot._certificates._data.items()):
+        ca_id = record.get("caCertificateId")
+        orphaned = ca_id is not None and iot._ca_certificates.get_scoped(account, region, ca_id) is None
+        if orphaned or _needs_own_anchor(record):
             remember_without_ca(region, record["certificatePem"])
 
 

@@ -146,6 +146,33 @@ def test_a_domain_is_served_with_its_certificate_live_after_reimport_and_only_wh
     assert served(fleet, HOME, domain) != renewed.pem
 
 
+def test_devices_of_a_ca_that_was_deleted_go_on_working_and_no_new_one_comes_in(fleet):
+    domain = "orphans.example.com"
+    gone = issue("Deleted Issuing CA", fleet.root, authority=True)
+    iot = fleet.sandbox.client("iot", HOME)
+    ca = iot.register_ca_certificate(
+        caCertificate=gone.pem, certificateMode="SNI_ONLY", setAsActive=True, allowAutoRegistration=True
+    )["certificateId"]
+    fleet.serve(HOME, domain)
+    known, unknown = issue("dev-orphan", gone), issue("dev-too-late", gone)
+    registered = iot.register_certificate(certificatePem=known.pem, caCertificatePem=gone.pem, status="ACTIVE")
+    fleet.activate(HOME, issue("dev-of-another-ca", fleet.ca))
+    iot.attach_policy(policyName="allow", target=registered["certificateArn"])
+    device = fleet.device("dev-orphan", HOME, known, domain)
+    assert device.connect()
+    device.close()
+    iot.update_ca_certificate(certificateId=ca, newStatus="INACTIVE", newAutoRegistrationStatus="DISABLE")
+    iot.delete_ca_certificate(certificateId=ca)
+    again = "orphans-again.example.com"  # a server certificate that no device has met yet
+    fleet.serve(HOME, again)
+    device = fleet.device("dev-orphan", HOME, known, again)
+    assert device.connect()
+    device.close()
+    assert not fleet.device("dev-too-late", HOME, unknown, again).connect(2)
+    with pytest.raises(iot.exceptions.ResourceNotFoundException):
+        certificate(fleet, HOME, unknown)
+
+
 def test_a_cut_region_drops_its_devices_and_calls_until_restored(fleet):
     issued = issue("dev-cut", fleet.ca)
     fleet.activate(FAR, issued)

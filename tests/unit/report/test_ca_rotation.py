@@ -42,8 +42,8 @@ def answers(*regions: tuple[str, ...], **numbers: Any) -> dict[str, Any]:
         ((("INACTIVE", "ACTIVE"), ("ACTIVE", "ACTIVE")), [1, 2], 2, "retiring", {"introduce", "retire"}),
         ((("CLOSED", "ACTIVE"), ("CLOSED", "ACTIVE")), [1, 2], 2, "retiring", {"introduce", "retire"}),
         ((("INACTIVE", "ACTIVE"), ("INACTIVE", "ACTIVE")), [2], 2, "retired", {"introduce", "retire", "delete"}),
-        ((("ABSENT", "ACTIVE"), ("INACTIVE", "ACTIVE")), [2], 2, "deleting", {"delete"}),
-        ((("ABSENT", "ACTIVE"), ("ABSENT", "ACTIVE")), [1, 2], 2, "deleted", {"delete"}),
+        ((("ABSENT", "ACTIVE"), ("INACTIVE", "ACTIVE")), [2], 2, "deleting", {"introduce", "delete"}),
+        ((("ABSENT", "ACTIVE"), ("ABSENT", "ACTIVE")), [1, 2], 2, "deleted", {"introduce", "delete"}),
         ((("ABSENT", "ACTIVE"), ("ABSENT", "ACTIVE")), [2], 2, "none", {"introduce", "abort"}),
     ],
 )
