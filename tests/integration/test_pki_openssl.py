@@ -122,7 +122,7 @@ def test_openssl_goes_on_after_an_archive_and_we_after_openssl(pki: Pki, tmp_pat
         archive.extractall(tmp_path, filter="data")
     for name in ("dev-1", "dev-3"):
         verify(pki, "sslclient", str(tmp_path / f"{name}.cert.pem"))
-    assert status(pki, serials[1]) == "Valid (V)"
+    assert status(pki, made[1]["serial"]) == "Valid (V)"
     openssl("ca", "-config", pki.issuing / "openssl.cnf", "-revoke", tmp_path / "dev-2.cert.pem")
     with pytest.raises(Exception, match=r"dev-2: .* is revoked"):
         pki.ensure_devices("dev-[1:3]", layout="archive", path=str(lot))
