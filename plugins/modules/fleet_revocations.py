@@ -37,7 +37,7 @@ options:
     suboptions:
       name: {description: The device., type: str, default: ""}
       certificate_id: {description: AWS IoT's id., type: str, default: ""}
-      key: {description: "C(serial:<issuer>:<serial>).", type: str, default: "", no_log: false}
+      key: {description: "C(serial:<issuer>:<serial>).", type: str, default: ""}
       reason: {description: Why., type: str, default: revoked}
       named: {description: Whether somebody asked for it., type: bool, default: true}
       serial: {description: Not used., type: str}

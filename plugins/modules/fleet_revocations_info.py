@@ -30,7 +30,7 @@ options:
     suboptions:
       thing_name: {description: The device., type: str, default: ""}
       certificate_id: {description: AWS IoT's id., type: str, default: ""}
-      key: {description: "C(serial:<issuer>:<serial>).", type: str, default: "", no_log: false}
+      key: {description: "C(serial:<issuer>:<serial>).", type: str, default: ""}
       device: {description: Whether the whole device is revoked., type: bool, default: false}
       seen: {description: Whether a row has it., type: bool, default: true}
       named: {description: Not used., type: bool, default: true}

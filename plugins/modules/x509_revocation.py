@@ -38,6 +38,11 @@ options:
     type: list
     elements: str
     default: []
+  keys:
+    description: Certificates as the table C(revocations) calls them; what no ledger has of them is left out.
+    type: list
+    elements: str
+    default: []
   crl:
     description:
       - A revocation list, PEM or DER, that one of O(authorities) signed. Its entries are revoked as of their time.
@@ -90,7 +95,7 @@ certificates:
     certificate_id: {description: AWS IoT's id; empty when the certificate is not in C(newcerts)., type: str}
     reason: {description: Why., type: str, sample: "keyCompromise: stolen from the depot"}
     revoked_at: {description: When (RFC 3339)., type: str, sample: "2026-01-01T00:00:00Z"}
-    named: {description: Whether a name, a serial number or an id asked for it., type: bool}
+    named: {description: "Whether a name, a serial number or an id asked for it.", type: bool}
 held:
   description: Serial numbers that are on hold in O(crl) or in a ledger, and not revoked.
   returned: success
@@ -113,6 +118,7 @@ def main() -> NoReturn:
             "names": {"type": "list", "elements": "str", "default": []},
             "serials": {"type": "list", "elements": "str", "default": []},
             "certificate_ids": {"type": "list", "elements": "str", "default": []},
+            "keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "crl": {"type": "path"},
             "reason": {"type": "str", "default": ""},
         },

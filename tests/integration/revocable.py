@@ -74,7 +74,7 @@ class Revocable:
 
     def issue(self, *names: str, renew: bool = False) -> list[Issued]:
         """Issue certificates as playbooks/issue_devices.yml does."""
-        answer = ensure_device_certificates(
+        ensure_device_certificates(
             path=str(self.pki / "clients"),
             authority_path=str(self.issuing),
             names=list(names),
@@ -83,11 +83,18 @@ class Revocable:
             passphrase=None,
             check_mode=False,
         )
-        return [_issued(each) for each in answer["certificates"]]
+        return [self._issued(name) for name in names]
+
+    def _issued(self, name: str) -> Issued:
+        certificate, key = (self.pki / "clients" / name / f"{name}.{kind}.pem" for kind in ("cert", "key"))
+        return Issued(
+            x509.load_pem_x509_certificate(certificate.read_bytes()),
+            serialization.load_pem_private_key(key.read_bytes(), None),
+        )
 
     def revoke(self, **meant: Any) -> dict[str, Any]:
         """Revoke in the ledger, then in the registry, by the options of x509_revocation; the registry's answer."""
-        wanted = {"names": [], "serials": [], "certificate_ids": [], "crl": None, "reason": "test", **meant}
+        wanted = {"names": [], "serials": [], "certificate_ids": [], "keys": [], "crl": None, "reason": "test", **meant}
         ledger = ensure_revoked(authorities=[str(self.issuing)], check_mode=False, **wanted)
         return at(self.deployment).run(
             "fleet_revocations",
@@ -124,9 +131,3 @@ class Revocable:
         command = [program, "playbooks/revoke_devices.yml", "-i", self.inventory, *extra]
         run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         return run.returncode, run.stdout + run.stderr
-
-
-def _issued(description: dict[str, Any]) -> Issued:
-    certificate = x509.load_pem_x509_certificate(Path(description["certificate"]).read_bytes())
-    key = serialization.load_pem_private_key(Path(description["private_key"]).read_bytes(), None)
-    return Issued(certificate, key)

@@ -42,7 +42,7 @@ def openssl(*arguments: str | Path) -> str:
 
 def test_the_playbook_shows_then_revokes_and_proves_it(fleet: Revocable) -> None:
     deployment = fleet.deployment
-    names = [f"many-{number}" for number in range(1, 9)]
+    names = [f"many-{number}" for number in range(1, 7)]
     devices = fleet.issue(*names)
     join(fleet, *devices)
     gone, by_hand, kept = devices[:2], devices[2], devices[3:]
@@ -59,10 +59,12 @@ def test_the_playbook_shows_then_revokes_and_proves_it(fleet: Revocable) -> None
     assert f"{command} -e fleet_revoke_confirm={deployment.application}" in output
     assert {name: deployment.row(HOME, name) for name in names} == rows
 
+    bucket = f"{deployment.application}-{deployment.sandbox.account_id}-{{{{ inventory_hostname }}}}-artifacts"
     code, output = fleet.playbook(
         "fleet_devices=many-1,many-2",
         "fleet_reason='keyCompromise: it was stolen'",
         f"fleet_revoke_confirm={deployment.application}",
+        f"revocation_bucket={bucket}",
     )
     assert code == 0, output
     for region in BOTH:
@@ -81,6 +83,12 @@ def test_the_playbook_shows_then_revokes_and_proves_it(fleet: Revocable) -> None
         "crl", "-in", crl, "-noout", "-verify", "-CAfile", fleet.issuing / "certs/issuing.cert.pem"
     )
     assert openssl("crl", "-in", crl, "-noout", "-text").count("Serial Number") == 3
+    for region in BOTH:
+        published = deployment.sandbox.client("s3", region).get_object(
+            Bucket=bucket.replace("{{ inventory_hostname }}", region), Key="crl/intermediateCA.crl"
+        )
+        assert published["Body"].read() == (fleet.issuing / "crl/issuing.crl").read_bytes()
+        assert published["ContentType"] == "application/pkix-crl"
 
 
 def test_one_certificate_of_a_device_is_revoked_and_the_other_works(fleet: Revocable) -> None:
@@ -136,13 +144,22 @@ def test_who_is_not_refused_in_time_is_named(fleet: Revocable) -> None:
     deployment = fleet.deployment
     [device] = fleet.issue("stubborn")
     join(fleet, device)
+    before = deployment.row(HOME, "stubborn")
+    predicted = at(deployment).run(
+        "fleet_revocations", check=True, application=deployment.application, devices=["stubborn"], reason="test"
+    )
+    assert predicted["changed"]
+    assert deployment.row(HOME, "stubborn") == before
     with deployment.apart():
         answer = fleet.revoke(names=["stubborn"])
+        assert answer["diff"]["after"].splitlines()[-1] == predicted["diff"]["after"].strip()
         proof = fleet.refusals(answer, timeout=3)
         assert proof["missing"] == [f"stubborn {device.id} in {AWAY}: thing:stubborn has not arrived"]
         assert {each["region"]: each["refused"] for each in proof["refusals"]} == {HOME: True, AWAY: False}
         assert deployment.knock(device, AWAY)
     assert fleet.refusals(answer)["missing"] == []
+    assert deployment.row(HOME, "stubborn")["Reason"] == "test"
+    assert not fleet.revoke(names=["stubborn"])["changed"]
 
 
 def test_a_name_that_nobody_knows_is_refused_before_anything_is_written(fleet: Revocable) -> None:
@@ -150,19 +167,3 @@ def test_a_name_that_nobody_knows_is_refused_before_anything_is_written(fleet: R
         "fleet_revocations", application=fleet.deployment.application, devices=["nobody-here"]
     )
     assert message == "devices: nobody-here have no row and no certificate; check the names"
-
-
-def test_revocations_are_predicted_and_made_once(fleet: Revocable) -> None:
-    [device] = fleet.issue("predicted")
-    join(fleet, device)
-    wanted = {"application": fleet.deployment.application, "devices": ["predicted"], "reason": "lost"}
-    region = at(fleet.deployment)
-    before = fleet.deployment.row(HOME, "predicted")
-    predicted = region.run("fleet_revocations", check=True, **wanted)
-    assert fleet.deployment.row(HOME, "predicted") == before
-    real = region.run("fleet_revocations", **wanted)
-    assert (real["changed"], real["diff"]) == (True, predicted["diff"])
-    assert fleet.deployment.row(HOME, "predicted")["Reason"] == "lost"
-    again = region.run("fleet_revocations", **wanted)
-    assert not again["changed"]
-    assert [each["pending"] for each in again["revocations"]] == [False]

@@ -37,11 +37,12 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.tree import Auth
 
 @dataclass(frozen=True, kw_only=True)
 class Meant:
-    """What an operator named; `crl` is the path of a revocation list."""
+    """What an operator named; `crl` is the path of a revocation list, `keys` are those of the registry."""
 
     names: Sequence[str]
     serials: Sequence[str]
     certificate_ids: Sequence[str]
+    keys: Sequence[str]
     crl: str | None
     reason: Reason
 
@@ -55,6 +56,11 @@ class Found:
     unknown: dict[str, Revocation] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
     named: set[str] = field(default_factory=set)
+
+    @property
+    def fingerprint(self) -> str:
+        """What the registry calls the authority."""
+        return self.authority.certificate.fingerprint(hashes.SHA256()).hex()
 
     def add(self, serial: str, revocation: Revocation) -> None:
         """Add a certificate unless it is revoked; one on hold is left as it is."""
@@ -78,6 +84,7 @@ def ensure_revoked(
     names: Sequence[str],
     serials: Sequence[str],
     certificate_ids: Sequence[str],
+    keys: Sequence[str],
     crl: str | None,
     reason: str,
     check_mode: bool,
@@ -90,6 +97,7 @@ def ensure_revoked(
         names=names,
         serials=[_serial(each) for each in serials],
         certificate_ids=[_certificate_id(each) for each in certificate_ids],
+        keys=keys,
         crl=crl,
         reason=Reason.parse(reason),
     )
@@ -130,6 +138,10 @@ def _find(authorities: list[Authority], meant: Meant) -> tuple[list[Found], list
         for certificate_id, serial in _with_ids(found.authority, strange_ids):
             strange_ids.discard(certificate_id)
             found.name(serial, revocation)
+        prefix = f"serial:{found.fingerprint}:"
+        for serial in (_serial(key.removeprefix(prefix)) for key in meant.keys if key.startswith(prefix)):
+            if found.authority.ledger.find(serial):
+                found.add(serial, revocation)
     for serial in meant.serials:
         _of_serial(all_found, serial).name(serial, revocation)
     if meant.crl:
@@ -199,7 +211,7 @@ def _result(all_found: list[Found], strange_ids: list[str], meant: Meant) -> dic
 
 def _certificates(found: Found, reason: Reason) -> Iterator[dict[str, Any]]:
     """All that is revoked of an authority or is going to be, without what has expired since."""
-    now, issuer = datetime.now(UTC), found.authority.certificate.fingerprint(hashes.SHA256()).hex()
+    now, issuer = datetime.now(UTC), found.fingerprint
     for entry in found.authority.ledger.entries():
         fresh = found.fresh.get(entry.serial)
         revocation = fresh or (Revocation.of(entry) if entry.status == "R" else None)

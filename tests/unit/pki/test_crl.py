@@ -29,7 +29,8 @@ def crl_of(pki: Pki, **changes: Any) -> dict[str, Any]:
 
 def revoke(pki: Pki, **changes: Any) -> dict[str, Any]:
     arguments = {
-        "authorities": [str(pki.issuing)], "names": [], "serials": [], "certificate_ids": [], "crl": None, "reason": "",
+        "authorities": [str(pki.issuing)], "names": [], "serials": [], "certificate_ids": [], "keys": [], "crl": None,
+        "reason": "",
         "check_mode": False,
     }  # fmt: skip
     return ensure_revoked(**{**arguments, **changes})

@@ -83,6 +83,15 @@ def test_a_list_revokes_what_it_says_and_when(pki: Pki, tmp_path: Path) -> None:
     assert ours[1].startswith("V")
 
 
+def test_what_only_the_registry_can_name_is_revoked_in_the_ledger_that_has_it(pki: Pki) -> None:
+    device = pki.ensure_devices("dev-1")["certificates"][0]
+    elsewhere = [f"serial:aws:{int(device['serial'], 16):x}", key_of(pki, {"serial": "0ABC"})]
+    assert not revoke(pki, keys=elsewhere)["changed"]
+    answer = revoke(pki, keys=[*elsewhere, key_of(pki, device)])
+    assert [each["serial"] for each in answer["certificates"]] == [device["serial"]]
+    assert statuses(pki) == {"dev-1": "R"}
+
+
 def test_a_hold_in_the_ledger_is_told_and_not_made_final(pki: Pki) -> None:
     device = pki.ensure_devices("dev-1")["certificates"][0]
     revoke_by_hand(pki, device, "certificateHold")
