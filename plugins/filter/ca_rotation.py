@@ -59,8 +59,8 @@ def ca_rotation_rows(answers: Answers) -> list[dict[str, Any]]:
     rows = []
     for region, answer in answers.items():
         if "issuers" not in answer:
-            error = f"not reached: {answer.get('msg', 'no answer')}"
-            rows.append({"region": region, "generation": None, **dict.fromkeys(columns), "error": error})
+            failure = f"not reached: {answer.get('msg', 'no answer')}"
+            rows.append({"region": region, "generation": None, **dict.fromkeys(columns), "error": failure})
         last = max(_by_generation(answer), default=0)
         for issuer in answer.get("issuers", []):
             generation, waits = issuer["generation"], ("left_behind", "waiting")

@@ -25,8 +25,11 @@ def issuing_ca(generation: int, pki_dir: str, file: str = "directory") -> str:
         ValueError: no such generation or file.
 
     """
-    if int(generation) < 1:
-        raise ValueError(f"generation {generation} of the issuing CA: generations begin with 1")
+    if not str(generation).isdecimal() or int(generation) < 1:
+        raise ValueError(
+            f"generation {generation!r} of the issuing CA: use 1, 2 and so on in fleet_ca_generation, "
+            "and a list of them in fleet_ca_generations"
+        )
     if file not in FILES:
         raise ValueError(f"file {file!r} of the issuing CA: use one of {', '.join(FILES)}")
     name = FIRST if int(generation) == 1 else f"{FIRST}-G{int(generation)}"

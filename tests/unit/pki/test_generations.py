@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,8 @@ def test_the_first_generation_has_no_number_in_its_path() -> None:
     assert issuing_ca(2, "/pki", "certificate") == "/pki/intermediateCA-G2/certs/issuing.cert.pem"
 
 
-@pytest.mark.parametrize(("generation", "file"), [(0, "directory"), (1, "key")])
-def test_what_there_is_not_is_refused(generation: int, file: str) -> None:
+@pytest.mark.parametrize(("generation", "file"), [(0, "directory"), ("[", "directory"), (1, "key")])
+def test_what_there_is_not_is_refused(generation: Any, file: str) -> None:
     with pytest.raises(ValueError, match="of the issuing CA"):
         issuing_ca(generation, "/pki", file)
 
