@@ -126,6 +126,7 @@ class RotatingFleet(Deployment):
         }
         variables = {
             "ansible_connection": "local",
+            "ansible_pipelining": True,  # fewer processes for each task
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
             "fleet_application": self.application,
             "fleet_home_region": self.regions[0],

@@ -103,6 +103,7 @@ def test_a_region_that_goes_on_serving_the_former_one_takes_all_of_them_back(fle
     finally:
         del fleet.addresses[HOME]
         stale.close()
+    assert fleet.successor.exists(), failed.output
     new = fingerprint(fleet.successor.read_text())
     output = " ".join(failed.output.split())
     assert failed.code != 0
