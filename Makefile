@@ -65,7 +65,7 @@ faults: .venv/test ## What must hold whatever goes wrong: faults, a lost region,
 e2e: .venv/test ## The commands of the README, as a new user runs them
 	pytest -q -m 'not long' tests/e2e
 
-test-long: .venv/test .venv-awscli/ok ## What needs more time than a CI run has
+test-long: .venv/test .venv-awscli/ok .venv-pkilint/ok ## What needs more time than a CI run has
 	pytest -q -s -m long tests/faults
 	pytest -q -m long tests/integration tests/e2e
 
@@ -111,6 +111,11 @@ preconditions:
 .venv-awscli/ok: requirements/awscli.txt | preconditions
 	@"$(PYTHON)" -m venv .venv-awscli
 	@.venv-awscli/bin/$(PIP_INSTALL) --requirement $<
+	@touch $@
+
+.venv-pkilint/ok: requirements/pkilint.txt | preconditions
+	@"$(PYTHON)" -m venv .venv-pkilint
+	@.venv-pkilint/bin/$(PIP_INSTALL) --requirement $<
 	@touch $@
 
 .build/npm/ok: requirements/package.json requirements/package-lock.json | .venv/test

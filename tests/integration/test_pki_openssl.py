@@ -115,9 +115,7 @@ def test_openssl_issues_beside_us(pki: Pki, tmp_path: Path) -> None:
 
 def test_openssl_goes_on_after_an_archive_and_we_after_openssl(pki: Pki, tmp_path: Path) -> None:
     lot = pki.path / "lot.tar"
-    serials = [
-        item["serial"] for item in pki.ensure_devices("dev-[1:3]", layout="archive", path=str(lot))["certificates"]
-    ]
+    made = pki.ensure_devices("dev-[1:3]", layout="archive", path=str(lot))["certificates"]
     with tarfile.open(lot) as archive:
         archive.extractall(tmp_path, filter="data")
     for name in ("dev-1", "dev-3"):
@@ -155,6 +153,23 @@ def test_the_rsa_profile_is_verified_too(tmp_path: Path) -> None:
     pki.ensure_issuing(key_profile="rsa")
     verify(pki, "sslserver", pki.ensure_server()["server"]["certificate"])
     verify(pki, "sslclient", pki.ensure_devices("dev-1")["certificates"][0]["certificate"])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("profile", ["ec", "rsa"])
+def test_pkilint_has_nothing_to_say(tmp_path: Path, profile: str) -> None:
+    pki = Pki(tmp_path / "pki")
+    pki.ensure_root(key_profile=profile)
+    pki.ensure_issuing(key_profile=profile)
+    pki.ensure_server()
+    pki.ensure_devices("dev-[1:2]")
+    pki.ensure_devices("other-[1:2]", key_type="RSA 3072" if profile == "ec" else "EC P-384")
+    lint = REPOSITORY / ".venv-pkilint" / "bin" / "lint_pkix_cert"
+    for certificate in (*pki.path.rglob("*.cert.pem"), *(pki.issuing / "newcerts").iterdir()):
+        said = subprocess.run(
+            [lint, "lint", "--severity", "NOTICE", certificate], capture_output=True, text=True, check=False
+        )
+        assert (said.returncode, said.stdout.strip()) == (0, ""), said.stdout + said.stderr
 
 
 def playbook(name: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,9 +56,9 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_files(paths: Sequence[Path]) -> None:
-    """Wait until those of these files that there are are on the disk."""
-    if len(paths) > _SYNC_EACH:
+def sync_files(paths: Iterable[Path], count: int) -> None:
+    """Wait until those of these (at most `count`) files that exist are on the disk."""
+    if count > _SYNC_EACH:
         os.sync()
         return
     for path in paths:

@@ -169,8 +169,9 @@ class Flat(Layout):
 
     def store(self, staged: Staged) -> None:
         """Wait for all files and their folders."""
-        pairs = [self._pair(self._staging, name) for name, _serial in staged.issued]
-        sync_files([path for pair in pairs for path in (pair.key, pair.certificate, pair.folder)])
+        pairs = (self._pair(self._staging, name) for name, _serial in staged.issued)
+        paths = (path for pair in pairs for path in (pair.key, pair.certificate, pair.folder))
+        sync_files(paths, 3 * len(staged.issued))
 
     def publish(self, staged: Staged) -> None:
         """Move the pairs into place."""
