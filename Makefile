@@ -69,10 +69,11 @@ test-long: .venv/test .venv-awscli/ok .venv-pkilint/ok ## What needs more time t
 	pytest -q -s -m long tests/faults
 	pytest -q -m long tests/integration tests/e2e
 
-bench: .venv/test .venv-awscli/ok ## site.yml against the same work by hand; what it costs and takes that devices join
+bench: .venv/test .venv-awscli/ok ## site.yml against the same work by hand; what it costs and takes that devices join; issuing
 	python benchmarks/site.py
 	python benchmarks/onboarding.py cost
 	python benchmarks/onboarding.py throughput
+	python benchmarks/issue.py
 
 build: .venv/test ## Collection tarball and wheel in dist/
 	ansible-galaxy collection build --force --output-path dist
