@@ -68,7 +68,9 @@ class Entry:
     @classmethod
     def parse(cls, line: str) -> Entry:
         """Return the entry in `line` (without its newline); raise ValueError saying what is wrong."""
-        fields = [field.replace("\\\t", "\t") for field in _SEPARATOR.split(line)]
+        fields = line.split("\t")
+        if "\\\t" in line:
+            fields = [field.replace("\\\t", "\t") for field in _SEPARATOR.split(line)]
         if len(fields) != 6:
             raise ValueError(f"{len(fields)} fields instead of 6")
         status, expires, revocation, serial, file, subject = fields

@@ -26,13 +26,16 @@ _REQUEST = re.compile(
 _REQUEST_FILES = (".csr", ".pem", ".req")
 
 
+_NOTHING: Mapping[str, str] = {}  # one for all: there may be a million devices
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """A device: its name, the SubjectPublicKeyInfo DER of its key when it keeps the key itself, what else is known."""
 
     name: str
     public_key: bytes | None = None
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
 
 
 def devices_by_name(patterns: Iterable[str]) -> list[Device]:
