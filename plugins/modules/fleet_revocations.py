@@ -49,7 +49,7 @@ options:
   threads:
     description: Calls to DynamoDB at a time.
     type: int
-    default: 16
+    default: 8
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -123,7 +123,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "devices": {"type": "list", "elements": "str", "default": []},
     "certificates": {"type": "list", "elements": "dict", "options": CERTIFICATE, "default": []},
     "reason": {"type": "str", "default": ""},
-    "threads": {"type": "int", "default": 16},
+    "threads": {"type": "int", "default": 8},
 }
 
 
