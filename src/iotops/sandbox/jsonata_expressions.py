@@ -18,6 +18,7 @@ from iotops.sandbox.patching import replace
 __all__ = ["install"]
 
 _EXPRESSIONS = 8192  # those of some tens of state machines
+_PATIENCE = 10  # times the base's limit of one second: it is wall time, and a laptop's processor is shared
 
 
 def _sharing(_original: Any) -> Any:
@@ -33,7 +34,7 @@ def _sharing(_original: Any) -> Any:
     ) -> Jsonata:
         fresh = copy.copy(parsed(expression, regex_engine))
         fresh.environment = fresh.create_frame(Jsonata.static_frame)
-        fresh.environment.set_runtime_bounds(timeout, stack)
+        fresh.environment.set_runtime_bounds(timeout and _PATIENCE * timeout, stack)
         Jsonata.CURRENT.jsonata = fresh
         return fresh
 
