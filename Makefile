@@ -56,7 +56,7 @@ unit: .venv/test ## Unit tests
 molecule: .venv/test ## Every role on a shared sandbox
 	molecule test --all
 
-integration: .venv/test ## Modules and state machines on the sandbox
+integration: .venv/test .venv-awsiotsdk/ok ## Modules and state machines on the sandbox
 	pytest -q -n 2 -m 'not long' tests/integration
 
 faults: .venv/test ## What must hold whatever goes wrong: faults, a lost region, disorder
@@ -103,20 +103,10 @@ preconditions:
 	@$(PIP_INSTALL) --constraint requirements/constraints.txt --editable '.[sandbox,test]'
 	@touch $@
 
-# Tools whose pins clash with ours live in an environment of their own.
-.venv-checkov/ok: requirements/checkov.txt | preconditions
-	@"$(PYTHON)" -m venv .venv-checkov
-	@.venv-checkov/bin/$(PIP_INSTALL) --requirement $<
-	@touch $@
-
-.venv-awscli/ok: requirements/awscli.txt | preconditions
-	@"$(PYTHON)" -m venv .venv-awscli
-	@.venv-awscli/bin/$(PIP_INSTALL) --requirement $<
-	@touch $@
-
-.venv-pkilint/ok: requirements/pkilint.txt | preconditions
-	@"$(PYTHON)" -m venv .venv-pkilint
-	@.venv-pkilint/bin/$(PIP_INSTALL) --requirement $<
+# Tools whose pins clash with ours, or that others would pick up, live in an environment of their own.
+.venv-%/ok: requirements/%.txt | preconditions
+	@"$(PYTHON)" -m venv .venv-$*
+	@.venv-$*/bin/$(PIP_INSTALL) --requirement $<
 	@touch $@
 
 .build/npm/ok: requirements/package.json requirements/package-lock.json | .venv/test

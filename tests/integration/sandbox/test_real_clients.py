@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +12,7 @@ from tests.integration.sandbox.fleet import Fleet
 from tests.integration.sandbox.mqtt import issue
 
 REGION = "ap-southeast-2"
+PYTHON = Path(__file__).parents[3] / ".venv-awsiotsdk/bin/python"
 AWS_SDK = """
 import concurrent.futures, sys
 from awscrt import mqtt5
@@ -51,7 +52,8 @@ def test_paho_connects_and_publishes_with_the_root_as_its_only_trust(fleet):
 
 
 def test_the_aws_iot_device_sdk_connects_and_publishes(fleet, tmp_path):
-    pytest.importorskip("awsiot", reason="awsiotsdk is not installed")
+    if not PYTHON.exists():
+        pytest.skip("awsiotsdk is not installed: make .venv-awsiotsdk/ok")
     issued = issue("sdk", fleet.ca)
     host, port = fleet.sandbox.regions[REGION]["mqtt"].split(":")
     hosts = tmp_path / "hosts"
@@ -61,7 +63,7 @@ def test_the_aws_iot_device_sdk_connects_and_publishes(fleet, tmp_path):
         pytest.skip("no private mount namespace here (unshare -rm)")
     files = issued.files(tmp_path, chain=fleet.ca.pem)
     arguments = [port, *map(str, files), str(fleet.trust), "sdk"]
-    command = [*private, sys.executable, "-c", AWS_SDK, *arguments]
+    command = [*private, str(PYTHON), "-c", AWS_SDK, *arguments]
     first = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (first.returncode, first.stderr.strip()) == (1, "refused")
     iot = fleet.sandbox.client("iot", REGION)
