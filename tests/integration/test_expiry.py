@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ DEVICES = {"ends-soon": 3, "ends-later": 200, "has-expired": -1}  # days
 
 
 @pytest.fixture(scope="module")
-def watched(deployment: Deployment) -> Deployment:
+def watched(deployment: Deployment) -> Iterator[Deployment]:
     """The fleet with a domain of its own whose server certificate ends in 20 days, and devices that end or ended."""
     deployment.serve(HOME, DOMAIN)  # a certificate of 30 days
     acm, iot = (deployment.sandbox.client(service, HOME) for service in ("acm", "iot"))
@@ -56,7 +57,9 @@ def watched(deployment: Deployment) -> Deployment:
             Item=deployment.image(following({}, row, writer="controller", now=datetime.now(UTC))),
         )
     expiry.deploy(deployment, HOME, DOMAIN)
-    return deployment
+    yield deployment
+    for region in deployment.regions:
+        deployment.dead_letters(region)  # no region can make of these rows what they say
 
 
 def invoke(fleet: Deployment) -> dict[str, Any]:

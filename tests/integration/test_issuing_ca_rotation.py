@@ -112,6 +112,7 @@ def rotation(deployment: Deployment, tmp_path: Path) -> Iterator[Rotation]:
     for region in BOTH:
         made.bundle(region, 1)
         made.register(region, 1)
+        deployment.dead_letters(region)  # of others
     yield made
     for region in BOTH:
         for generation in made.authorities:
