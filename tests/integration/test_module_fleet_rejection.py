@@ -95,7 +95,7 @@ def test_a_known_device_gets_another_certificate_and_the_others_retire(deploymen
     first, second = deployment.issue("renewing"), deployment.issue("renewing")
     deployment.admit(first, HOME)
     reject(deployment, second, "renewing", "not on the allow-list")
-    eventually(lambda: deployment.settled(AWAY, "renewing"))
+    eventually(lambda: deployment.settled(AWAY, "renewing") and deployment.rejection(AWAY, second))
     released = release(deployment, region=AWAY, certificate_id=second.id, ca_certificate_paths=authorities)
     device = released["device"]
     assert device["certificate_id"] == second.id
