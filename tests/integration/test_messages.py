@@ -35,6 +35,7 @@ def test_a_message_is_stored_under_its_own_name_and_reaches_the_other_region(
 ) -> None:
     topic = f"i/talker/{store}"
     connection = deployment.connected(device, HOME)
+    assert connection.publish("i/talker/certificate/commit", "{}")
     assert connection.publish(topic, json.dumps(PAYLOAD))
     connection.close()
     for region in (HOME, AWAY):
@@ -45,6 +46,7 @@ def test_a_message_is_stored_under_its_own_name_and_reaches_the_other_region(
         assert (item["PK"], item["region"], item["message"]) == ("talker", HOME, PAYLOAD)
         assert milliseconds.isdigit()
         assert len(uuid) == 36
+        assert not [each for each in deployment.messages(region, "talker") if "/certificate/" in each["topic"]]
 
 
 @pytest.mark.defect("S1-36")

@@ -30,7 +30,7 @@ class End(NamedTuple):
 def end_of(row: Mapping[str, Any], now: datetime) -> End | None:
     """The certificate that an ACTIVE or SUSPENDED device uses, expired or not; None when it has none to use.
 
-    It is the current one, or where that is out of use the one that lasts longest.
+    It is the current one, or where that is out of use the one that lasts longest of those that it showed up with.
     """
     if row["State"] not in ("ACTIVE", "SUSPENDED"):
         return None
@@ -38,6 +38,7 @@ def end_of(row: Mapping[str, Any], now: datetime) -> End | None:
         certificate_id: datetime.fromisoformat(certificate["NotAfter"])
         for certificate_id, certificate in row["Certificates"].items()
         if certificate["Status"] == "ACTIVE"
+        and not ("PresentBy" in certificate and "PresentedAt" not in certificate)
         and not any(datetime.fromisoformat(certificate[name]) <= now for name in LEAVING if name in certificate)
     }
     if not usable:

@@ -81,7 +81,8 @@ class Census:
                 self.late[name] = lag(dependents.uses[name].row, status)
 
     def _is_out(self, certificate: Mapping[str, Any]) -> bool:
-        ends = (certificate.get(name) for name in ("NotAfter", "RetireAt", "RevokeAt"))
+        names = ["NotAfter", "RetireAt", "RevokeAt", *(["PresentBy"] if "PresentedAt" not in certificate else [])]
+        ends = (certificate.get(name) for name in names)
         return certificate["Status"] != "ACTIVE" or any(
             end is not None and datetime.fromisoformat(end) <= self._now for end in ends
         )

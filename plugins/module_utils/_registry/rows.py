@@ -160,6 +160,7 @@ def effective_status(row: Row, certificate_id: str, revoked: Iterable[str], now:
         or certificate["Status"] == "REVOKED"
         or keys & set(revoked)
         or _is_past(certificate.get("RevokeAt"), now)
+        or _is_past(_present_by(certificate), now)
     ):
         return "REVOKED"
     retired = _is_past(certificate.get("RetireAt"), now) or _is_past(certificate["NotAfter"], now)
@@ -169,10 +170,10 @@ def effective_status(row: Row, certificate_id: str, revoked: Iterable[str], now:
 def due_at(row: Row, now: datetime) -> datetime | None:
     """The next time at which the clock alone changes what the row means; None when it never will."""
     times = [
-        moment(certificate[name])
+        moment(text)
         for certificate in row["Certificates"].values()
-        for name in ("RetireAt", "RevokeAt")
-        if name in certificate
+        for text in (certificate.get("RetireAt"), certificate.get("RevokeAt"), _present_by(certificate))
+        if text is not None
     ]
     return min((time for time in times if time > now), default=None)
 
@@ -181,6 +182,11 @@ def last_not_after(row: Row) -> datetime | None:
     """When the last of the row's certificates expires; None when it has none."""
     times = [moment(certificate["NotAfter"]) for certificate in row["Certificates"].values()]
     return max(times, default=None)
+
+
+def _present_by(certificate: Row) -> str | None:
+    """Until when the device has to show up with the certificate; None when it did, or need not."""
+    return None if "PresentedAt" in certificate else certificate.get("PresentBy")
 
 
 def _is_past(text: str | None, now: datetime) -> bool:

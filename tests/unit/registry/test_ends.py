@@ -46,6 +46,8 @@ def row(
         (row(new=certificate(10, RetireAt=after(-1)), old=certificate(5)), "old"),
         (row(new=certificate(10, RevokeAt=after(0)), old=certificate(5)), "old"),
         (row(new=certificate(10, RetireAt=after(1))), "new"),
+        (row(current="gone", old=certificate(5), new=certificate(90, PresentBy=after(1))), "old"),
+        (row(current="gone", old=certificate(5), new=certificate(90, PresentBy=after(1), PresentedAt=after(0))), "new"),
         ({"ThingName": "dev", "State": "ACTIVE", "Certificates": {"old": certificate(5)}}, "old"),
     ],
 )

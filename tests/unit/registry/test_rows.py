@@ -180,6 +180,7 @@ def test_effective_status(row: rows.Row, revoked: set[str], data: st.DataObject)
             or certificate["Status"] == "REVOKED"
             or bool({"thing:t", f"id:{key}", f"serial:f1:5e{key}"} & revoked)
             or rows.moment(certificate.get("RevokeAt", "9999-01-01T00:00:00Z")) <= NOW
+            or ("PresentedAt" not in certificate and certificate.get("PresentBy", "9999") <= rows.timestamp(NOW))
         )
         assert (status == "REVOKED") == gone
         if status == "ACTIVE":
