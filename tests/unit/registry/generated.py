@@ -23,7 +23,9 @@ CLOCKS = st.dictionaries(st.sampled_from(REGIONS), st.integers(0, 3))
 
 @st.composite
 def certificates(draw: st.DrawFn, certificate_id: str) -> rows.Row:
-    optional = {name: draw(TIMES) for name in ("RetireAt", "RevokeAt", "PresentBy", "PresentedAt") if draw(st.booleans())}
+    optional = {
+        name: draw(TIMES) for name in ("RetireAt", "RevokeAt", "PresentBy", "PresentedAt") if draw(st.booleans())
+    }
     return {
         "Pem": f"PEM of {certificate_id}",
         "Status": draw(st.sampled_from(rows.STATUSES)),
