@@ -12,16 +12,6 @@ version_added: 0.1.0
 description:
   - Two calls before anything is changed. Wrong credentials, an unknown or private zone and a domain that is not below
     the zone end in one clear line.
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: N/A
-    description: Changes nothing, so there is nothing to show.
-  idempotent:
-    support: full
-    description: Changes nothing.
 options:
   hosted_zone_id:
     description: Id of the public hosted zone of the fleet.
@@ -36,6 +26,7 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - iotops.fleet.reads
 """
 
 EXAMPLES = r"""

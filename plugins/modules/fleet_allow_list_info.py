@@ -13,25 +13,12 @@ description:
   - Reads this region's replica of the table C(allow-list).
 author:
   - The iotops.fleet maintainers (@iotops)
-options:
-  application:
-    description: C(fleet_application), the prefix of the table's name.
-    type: str
-    required: true
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: N/A
-    description: Changes nothing, so there is nothing to show.
-  idempotent:
-    support: full
-    description: Changes nothing.
+  - iotops.fleet.application
+  - iotops.fleet.reads
 """
 
 EXAMPLES = r"""

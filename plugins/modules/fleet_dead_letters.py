@@ -20,10 +20,6 @@ description:
 author:
   - The iotops.fleet maintainers (@iotops)
 options:
-  application:
-    description: C(fleet_application), the prefix of all names.
-    type: str
-    required: true
   state:
     description: V(replayed) tries the letters again.
     type: str
@@ -53,6 +49,7 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - iotops.fleet.application
 attributes:
   check_mode:
     support: full

@@ -15,10 +15,6 @@ description:
 author:
   - The iotops.fleet maintainers (@iotops)
 options:
-  application:
-    description: C(fleet_application), the prefix of the queue's name.
-    type: str
-    required: true
   kinds:
     description: Show these only; see RV(letters[].kind).
     type: list
@@ -33,16 +29,8 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing.
-  diff_mode:
-    support: N/A
-    description: Changes nothing, so there is nothing to show.
-  idempotent:
-    support: full
-    description: Changes nothing.
+  - iotops.fleet.application
+  - iotops.fleet.reads
 """
 
 EXAMPLES = r"""

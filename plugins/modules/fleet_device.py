@@ -17,10 +17,6 @@ description:
 author:
   - The iotops.fleet maintainers (@iotops)
 options:
-  application:
-    description: C(fleet_application), the prefix of the tables' names.
-    type: str
-    required: true
   thing_name:
     description: The device. It must have a row; devices come in by connecting.
     type: str
@@ -79,6 +75,7 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - iotops.fleet.application
 attributes:
   check_mode:
     support: full

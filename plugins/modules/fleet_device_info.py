@@ -16,10 +16,6 @@ description:
 author:
   - The iotops.fleet maintainers (@iotops)
 options:
-  application:
-    description: C(fleet_application), the prefix of the tables' names.
-    type: str
-    required: true
   thing_names:
     description: The devices.
     type: list
@@ -29,16 +25,8 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: N/A
-    description: Changes nothing, so there is nothing to show.
-  idempotent:
-    support: full
-    description: Changes nothing.
+  - iotops.fleet.application
+  - iotops.fleet.reads
 """
 
 EXAMPLES = r"""

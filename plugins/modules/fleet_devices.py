@@ -24,10 +24,6 @@ options:
     type: str
     choices: [absent]
     required: true
-  application:
-    description: C(fleet_application); thing type and policy are C(<application>-device).
-    type: str
-    required: true
   confirm:
     description: Must be equal to O(application), or nothing is removed. Not needed in check mode, which only counts.
     type: str
@@ -52,6 +48,7 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - iotops.fleet.application
 attributes:
   check_mode:
     support: full

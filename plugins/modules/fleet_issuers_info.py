@@ -20,10 +20,6 @@ description:
 author:
   - The iotops.fleet maintainers (@iotops)
 options:
-  application:
-    description: C(fleet_application), the prefix of the names of tables.
-    type: str
-    required: true
   pki_dir:
     description: Directory of the PKI on the controller.
     type: path
@@ -57,16 +53,8 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: N/A
-    description: Changes nothing, so there is nothing to show.
-  idempotent:
-    support: full
-    description: Changes nothing.
+  - iotops.fleet.application
+  - iotops.fleet.reads
 seealso:
   - module: iotops.fleet.iot_ca_certificate
 """

@@ -17,10 +17,6 @@ description:
 author:
   - The iotops.fleet maintainers (@iotops)
 options:
-  application:
-    description: C(fleet_application), the prefix of the tables' names.
-    type: str
-    required: true
   state:
     description: V(released) lets the certificate in; V(absent) only forgets that it was rejected, it stays INACTIVE.
     type: str
@@ -45,6 +41,7 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - iotops.fleet.application
 attributes:
   check_mode:
     support: full

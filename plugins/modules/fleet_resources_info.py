@@ -17,10 +17,6 @@ description:
 author:
   - The iotops.fleet maintainers
 options:
-  application:
-    description: C(fleet_application).
-    type: str
-    required: true
   domain:
     description: C(fleet_domain). Without it no certificates of ACM and no DNS records are listed.
     type: str
@@ -67,6 +63,8 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - iotops.fleet.application
+  - iotops.fleet.reads
 attributes:
   check_mode:
     support: full

@@ -18,10 +18,6 @@ description:
 author:
   - The iotops.fleet maintainers (@iotops)
 options:
-  application:
-    description: C(fleet_application), the prefix of the tables' names.
-    type: str
-    required: true
   devices:
     description: Devices that are revoked with all their certificates and their name.
     type: list
@@ -54,6 +50,7 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - iotops.fleet.application
 attributes:
   check_mode:
     support: full

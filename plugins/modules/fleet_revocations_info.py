@@ -18,10 +18,6 @@ description:
 author:
   - The iotops.fleet maintainers (@iotops)
 options:
-  application:
-    description: C(fleet_application), the prefix of the tables' names.
-    type: str
-    required: true
   revocations:
     description: What was revoked, as M(iotops.fleet.fleet_revocations) returns it.
     type: list
@@ -69,6 +65,7 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - iotops.fleet.application
 requirements:
   - paho-mqtt >= 2.0
 attributes:

@@ -18,20 +18,11 @@ options:
   certificate_id:
     description: Id of a CA in this region; only this CA is returned.
     type: str
-attributes:
-  check_mode:
-    description: Reads only, also in check mode.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is nothing to show.
-    support: N/A
-  idempotent:
-    description: Changes nothing.
-    support: full
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - iotops.fleet.reads
 seealso:
   - module: iotops.fleet.iot_ca_certificate
 """

@@ -17,20 +17,11 @@ options:
     description: Name of the domain configuration.
     type: str
     required: true
-attributes:
-  check_mode:
-    description: Reads only, also in check mode.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is nothing to show.
-    support: N/A
-  idempotent:
-    description: Changes nothing.
-    support: full
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - iotops.fleet.reads
 seealso:
   - name: DescribeDomainConfiguration
     description: What each field means.

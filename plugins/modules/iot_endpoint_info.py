@@ -18,20 +18,11 @@ options:
     elements: str
     choices: ["iot:Data-ATS", "iot:Data", "iot:CredentialProvider", "iot:Jobs"]
     default: ["iot:Data-ATS"]
-attributes:
-  check_mode:
-    description: Reads only, also in check mode.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is nothing to show.
-    support: N/A
-  idempotent:
-    description: Changes nothing.
-    support: full
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - iotops.fleet.reads
 seealso:
   - name: DescribeEndpoint
     description: What each endpoint is for.

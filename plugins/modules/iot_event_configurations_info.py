@@ -11,20 +11,11 @@ short_description: Read which registry changes AWS IoT publishes as events
 description:
   - Reads the event configurations of AWS IoT in one region.
 author: The iotops.fleet maintainers
-attributes:
-  check_mode:
-    description: Reads only, also in check mode.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is nothing to show.
-    support: N/A
-  idempotent:
-    description: Changes nothing.
-    support: full
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - iotops.fleet.reads
 seealso:
   - module: iotops.fleet.iot_event_configurations
 """

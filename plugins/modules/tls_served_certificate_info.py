@@ -53,18 +53,10 @@ options:
     description: File to which a line is added whenever what is shown changes, for those who watch.
     type: path
 requirements: [cryptography >= 43]
-attributes:
-  check_mode:
-    description: Reads only, also in check mode.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is nothing to show.
-    support: N/A
-  idempotent:
-    description: Changes nothing.
-    support: full
 seealso:
   - module: iotops.fleet.acm_imported_certificate
+extends_documentation_fragment:
+  - iotops.fleet.reads
 """
 
 EXAMPLES = r"""

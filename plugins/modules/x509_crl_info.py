@@ -21,19 +21,11 @@ options:
     description: Directory of the issuing CA that must have signed it.
     type: path
 requirements: [cryptography >= 43]
-attributes:
-  check_mode:
-    description: Reads only.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is nothing to show.
-    support: N/A
-  idempotent:
-    description: Changes nothing.
-    support: full
 seealso:
   - module: iotops.fleet.x509_crl
 author: The iotops.fleet maintainers
+extends_documentation_fragment:
+  - iotops.fleet.reads
 """
 
 EXAMPLES = r"""

@@ -24,16 +24,8 @@ requirements:
   - cryptography >= 42
 seealso:
   - module: iotops.fleet.fleet_certificates_info
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: N/A
-    description: Changes nothing, so there is nothing to show.
-  idempotent:
-    support: full
-    description: Changes nothing.
+extends_documentation_fragment:
+  - iotops.fleet.reads
 """
 
 EXAMPLES = r"""
