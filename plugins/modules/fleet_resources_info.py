@@ -65,16 +65,6 @@ extends_documentation_fragment:
   - amazon.aws.boto3
   - iotops.fleet.application
   - iotops.fleet.reads
-attributes:
-  check_mode:
-    support: full
-    description: The module only reads.
-  diff_mode:
-    support: none
-    description: The module changes nothing.
-  idempotent:
-    support: full
-    description: The module changes nothing.
 """
 
 EXAMPLES = r"""
