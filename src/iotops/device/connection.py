@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A connection to the broker, as the device needs it: one attempt, and calls that wait for their answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from iotops.device.errors import DeviceError
+
+HTTPS_PORT = 443
+MQTT_ALPN = "x-amzn-mqtt-ca"
+KEEP_ALIVE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where to dial, and the server name to ask for there."""
+
+    host: str
+    port: int
+    server_name: str
+
+    @classmethod
+    def parse(cls, server_name: str, address: str = "") -> Endpoint:
+        """Return the endpoint; ``address`` is ``host`` or ``host:port``, the server's name and 8883 unless given.
+
+        Raises:
+            DeviceError: the port is none.
+
+        """
+        host, _colon, port = address.partition(":")
+        if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+            raise DeviceError(f"--address {address}: {port!r} is no port: give host or host:port")
+        return cls(host or server_name, int(port or 8883), server_name)
+
+
+class Connection(ABC):
+    """One MQTT connection with a clean session. Used by one thread."""
+
+    @abstractmethod
+    def connect(self, timeout: float) -> None:
+        """Connect.
+
+        Raises:
+            Refused, Unreachable: see their docstrings.
+
+        """
+
+    @abstractmethod
+    def subscribe(self, filters: Sequence[str], timeout: float) -> None:
+        """Subscribe with QoS 1.
+
+        Raises:
+            Lost: the connection ended, or no answer came.
+
+        """
+
+    @abstractmethod
+    def publish(self, topic: str, payload: bytes, timeout: float) -> None:
+        """Publish with QoS 1 and wait for the acknowledgement.
+
+        Raises:
+            Lost: the connection ended (AWS ends that of who may not publish there), or no acknowledgement came.
+
+        """
+
+    @abstractmethod
+    def receive(self, timeout: float) -> tuple[str, bytes] | None:
+        """Return the next message as topic and payload; None when none came in time.
+
+        Raises:
+            Lost: the connection ended.
+
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Say goodbye; harmless when the connection is gone already."""

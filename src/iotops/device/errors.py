@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can go wrong, told apart by what is to be done about it."""
+
+from __future__ import annotations
+
+
+class DeviceError(Exception):
+    """The device cannot work with what it was given: one line for its owner."""
+
+
+class Unfit(Exception):
+    """A certificate that the device was sent is not for it."""
+
+
+class ConnectionProblem(Exception):
+    """There is no connection."""
+
+
+class Refused(ConnectionProblem):
+    """The broker turned this certificate away: it is unknown there, or not ACTIVE."""
+
+
+class Unreachable(ConnectionProblem):
+    """Nobody answered, or somebody whom the device's root does not vouch for."""
+
+
+class Lost(ConnectionProblem):
+    """There was a connection, and it ended."""
