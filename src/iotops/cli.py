@@ -7,6 +7,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from iotops.device import cli as device_cli
+from iotops.device.errors import DeviceError
 from iotops.sandbox import cli as sandbox_cli
 from iotops.sandbox.errors import SandboxError
 
@@ -16,6 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="iotops", description="Companion of the Ansible collection iotops.fleet.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     sandbox_cli.add_parser(commands)
+    device_cli.add_parser(commands)
     return parser
 
 
@@ -24,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
-    except SandboxError as error:
+    except (SandboxError, DeviceError) as error:
         print(f"iotops: {error}", file=sys.stderr)
         return 2
     except (BrokenPipeError, KeyboardInterrupt):

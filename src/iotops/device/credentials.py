@@ -21,15 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from iotops.device import files, keys
-from iotops.device.certificates import (
-    PrivateKey,
-    certificate_id,
-    encode,
-    fitting,
-    public_bytes,
-    read_certificates,
-    request,
-)
+from iotops.device.certificates import certificate_id, encode, fitting, public_bytes, read_certificates, request
 from iotops.device.errors import DeviceError
 
 Which = Literal["current", "next"]
@@ -63,8 +55,8 @@ class Credentials(ABC):
         """The public half of a key as SubjectPublicKeyInfo DER; None when there is no such key."""
 
     @abstractmethod
-    def _make_key(self, key_type: str) -> PrivateKey:
-        """Make and store the next key, in the place of one that may be there."""
+    def _make_key(self, key_type: str) -> bytes:
+        """Make and store the next key, in the place of one that may be there; return the PEM of a request for it."""
 
     @property
     @abstractmethod
@@ -96,7 +88,7 @@ class Credentials(ABC):
         self.discard_next()
         files.remove(self._previous)
         files.make_directory(self._following)
-        files.write(self._request, request(self.thing_name, self._make_key(key_type)))
+        files.write(self._request, self._make_key(key_type))
 
     @property
     def requests(self) -> bool:
@@ -168,12 +160,12 @@ class FileCredentials(Credentials):
             raise DeviceError(f"{path}: AWS IoT takes RSA and EC keys only")
         return public_bytes(key.public_key())
 
-    def _make_key(self, key_type: str) -> PrivateKey:
+    def _make_key(self, key_type: str) -> bytes:
         key = keys.generate(key_type)
         form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         pem = key.private_bytes(serialization.Encoding.PEM, form, plain)
         files.write(Path(self._key("next")), pem, mode=files.PRIVATE)
-        return key
+        return request(self.thing_name, key)
 
     @property
     def _files(self) -> tuple[str, ...]:

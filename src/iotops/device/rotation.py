@@ -141,7 +141,7 @@ class Rotation:
             self._go(Step.COMMIT)
 
     def refused(self, presented: Which, why: str) -> None:
-        """Take note that a pair was refused: before the first commit the device goes back, afterwards it takes turns."""
+        """Take note that a pair was refused: before the first commit the device goes back, later it takes turns."""
         if presented == "current":
             return
         self._refusals += 1
