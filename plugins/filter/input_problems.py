@@ -50,6 +50,7 @@ PYTHON = (3, 11)
 ANSIBLE = "2.19.0"
 AMAZON_AWS = "10.1.0"
 CHOICES = {"key_profile": ("ec", "rsa"), "state_machine_type": ("EXPRESS", "STANDARD")}
+OPTIONAL_CHOICES = {"rotation_signer": ("offline", "function")}
 REQUIRED = ("application", "home_region", "write_region", "domain", "hosted_zone_id", "pki_dir", *CHOICES)
 # The longest name that is made of the application: <application>-<account>-<region>-artifacts, a bucket's.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
@@ -126,7 +127,7 @@ def _application(inputs: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _choices(inputs: Mapping[str, Any]) -> Iterator[str]:
-    for name, choices in CHOICES.items():
+    for name, choices in {**CHOICES, **OPTIONAL_CHOICES}.items():
         if name in inputs and inputs[name] not in choices:
             yield f"fleet_{name} is '{inputs[name]}': use {' or '.join(choices)}"
 

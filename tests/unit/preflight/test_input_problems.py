@@ -44,6 +44,7 @@ def test_good_inputs_have_no_problem() -> None:
         ("hosted_zone_id", "example.com", "fleet_hosted_zone_id is 'example.com'"),
         ("key_profile", "dsa", "fleet_key_profile is 'dsa': use ec or rsa"),
         ("state_machine_type", "express", "use EXPRESS or STANDARD"),
+        ("rotation_signer", "kms", "fleet_rotation_signer is 'kms': use offline or function"),
         ("tags", "a=b", "use a dictionary"),
         ("tags", {"aws:x": "y"}, "fleet_tags has 'aws:x: y'"),
         ("tags", {str(number): "x" for number in range(41)}, "41 tags"),

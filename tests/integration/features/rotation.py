@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Devices that rotate their certificates; the function signs with the key of the deployment's CA."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.integration.deployment import Deployment
+
+SHARED = (
+    "files/lambda/shared/aws.py",
+    "files/lambda/shared/rows_table.py",
+    "plugins/module_utils/_registry/rows.py",
+    "plugins/module_utils/_registry/rotation.py",
+)
+
+
+def deploy(deployment: Deployment, region: str, signer: str = "function") -> None:
+    """Upload the function, keep the CA's key and make the stack."""
+    from tests.integration.deployment import FILES
+
+    paths = [FILES.parent / name for name in SHARED]
+    package = deployment.upload(
+        region, "rotate-certificate", "rotate_certificate", {path.name: path.read_text() for path in paths}
+    )
+    deployment.sandbox.client("secretsmanager", region).create_secret(
+        Name=f"{deployment.application}-issuing-ca", SecretString=deployment.ca.key_pem + deployment.ca.pem
+    )
+    deployment.stack(region, "rotation", RotateCertificatePackage=package, Signer=signer)
