@@ -93,12 +93,14 @@ def certificates(pem: str, *, option: str) -> list[Certificate]:
 
 
 def load_private_key(pem: str, *, option: str, passphrase: str | None = None) -> Any:
-    """Load a private key. Messages never quote it.
+    """Load a private key, or open one in a token where ``pem`` is its PKCS #11 URI. Messages never quote it.
 
     Raises:
         FleetError: it cannot be read with this passphrase, or without one.
 
     """
+    if pem.startswith("pkcs11:"):
+        return _key_in_token(pem, option=option, pin=passphrase)
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
@@ -108,6 +110,17 @@ def load_private_key(pem: str, *, option: str, passphrase: str | None = None) ->
         raise FleetError(f"{option}: the private key does not fit the passphrase given; {remedy}") from None
     except ValueError:
         raise FleetError(f"{option}: not a readable PEM private key, or its passphrase is wrong") from None
+
+
+def _key_in_token(uri: str, *, option: str, pin: str | None) -> Any:
+    from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
+    from ansible_collections.iotops.fleet.plugins.module_utils._pki.token import read_token_key
+    from ansible_collections.iotops.fleet.plugins.module_utils._pki.token_uri import TokenUri
+
+    try:
+        return read_token_key(TokenUri.parse(uri), pin)
+    except PkiError as error:
+        raise FleetError(f"{option}: {error}") from None
 
 
 def require_key_pair(certificate: Certificate, key: Any, *, option: str) -> None:

@@ -39,10 +39,12 @@ options:
     choices: [SNI_ONLY, DEFAULT]
     default: SNI_ONLY
   private_key_path:
-    description: Path of the CA's private key in PEM form. Needed for O(mode=DEFAULT); it never leaves the controller.
+    description:
+      - Path of the CA's private key in PEM form, or of a file with its PKCS #11 URI where it is in a token.
+      - Needed for O(mode=DEFAULT); it never leaves the controller.
     type: path
   private_key_passphrase:
-    description: Passphrase of the private key.
+    description: Passphrase of the private key, or PIN of its token.
     type: str
   status:
     description: Whether AWS IoT accepts the CA.

@@ -60,7 +60,16 @@ options:
   issuer_passphrase:
     description: Passphrase of the root's private key, needed only while the issuing CA is made.
     type: str
-requirements: [cryptography >= 43]
+  key_uri:
+    description:
+      - PKCS #11 URI (RFC 7512) of the private key where that is to be in a token instead of a file, with C(token),
+        C(object) or C(id), and C(module-path). O(passphrase) is the token's PIN; a URI that holds one is refused.
+      - The key is made in the token, never to leave it, unless it is there. Its public key has to be beside it.
+      - It is kept in C(private/issuing.key.uri), so that whatever signs later needs the PIN only.
+    type: str
+requirements:
+  - cryptography >= 43
+  - python-pkcs11, for a key in a token
 attributes:
   check_mode:
     description: Predicts the result and writes nothing.
@@ -93,6 +102,16 @@ EXAMPLES = r"""
     common_name: Example Issuing CA G1
     organization: Example
     passphrase: "{{ vault_ca_passphrase }}"
+
+- name: Make an issuing CA whose key is in a token
+  iotops.fleet.x509_authority:
+    path: /srv/pki/intermediateCA-G2
+    type: issuing
+    issuer_path: /srv/pki/rootCA
+    common_name: Example Issuing CA G2
+    organization: Example
+    key_uri: pkcs11:token=Fleet;object=issuing-G2?module-path=/usr/lib/softhsm/libsofthsm2.so
+    passphrase: "{{ vault_token_pin }}"
 """
 
 RETURN = r"""
@@ -114,7 +133,7 @@ authority:
       returned: for an issuing CA
       sample: /srv/pki/intermediateCA/certs/ca-chain.cert.pem
     private_key:
-      description: Path of the private key.
+      description: Path of the private key, or its URI where that is in a token.
       type: str
       returned: always
       sample: /srv/pki/intermediateCA/private/issuing.key.pem
@@ -155,6 +174,7 @@ def main() -> NoReturn:
             "passphrase": {"type": "str", "no_log": True},
             "issuer_path": {"type": "path"},
             "issuer_passphrase": {"type": "str", "no_log": True},
+            "key_uri": {"type": "str", "no_log": False},
         },
         required_if=[("type", "issuing", ["issuer_path"])],
         supports_check_mode=True,
@@ -173,6 +193,7 @@ def main() -> NoReturn:
             passphrase=params["passphrase"],
             issuer_path=params["issuer_path"],
             issuer_passphrase=params["issuer_passphrase"],
+            key_uri=params["key_uri"],
             check_mode=module.check_mode,
         ),
     )

@@ -34,6 +34,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.keys import (
     key_type_of,
     public_bytes,
     read_key,
+    require_pair,
 )
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import (
     Ledger,
@@ -43,6 +44,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import (
 )
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.names import oneline
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import Algorithm
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.token import read_token_key
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.tree import (
     AuthorityTree,
 )
@@ -68,9 +70,9 @@ class Authority:
     @cached_property
     def signer(self) -> Signer:
         """The key with its certificate; raises PkiError when they do not fit or the certificate has expired."""
-        key = read_key(self.tree.key, passphrase=self._passphrase)
-        if public_bytes(key) != public_bytes(self.certificate.public_key()):
-            raise PkiError(f"{self.tree.key} is not the key of {self.tree.certificate}: restore the two from one copy")
+        uri = self.tree.token_uri()
+        key = read_token_key(uri, self._passphrase) if uri else read_key(self.tree.key, passphrase=self._passphrase)
+        require_pair(uri or self.tree.key, key, self.tree.certificate, self.certificate)
         if self.certificate.not_valid_after_utc <= datetime.now(UTC):
             ended = time_text(self.certificate.not_valid_after_utc)
             raise PkiError(

@@ -38,12 +38,18 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.keys import (
     encode_key,
     generate_key,
     key_type_of,
-    public_bytes,
     read_key,
+    require_pair,
 )
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import serial_text
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.names import distinguished_name
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import PROFILES, Algorithm, KeyType, lifetime_of
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.token import (
+    find_token_key,
+    make_token_key,
+    read_token_key,
+)
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.token_uri import TokenUri
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.tree import (
     AuthorityTree,
     AuthorityType,
@@ -63,6 +69,7 @@ class AuthorityRequest:
     passphrase: str | None
     issuer: AuthorityTree | None
     issuer_passphrase: str | None
+    key_uri: TokenUri | None
 
 
 def ensure_authority(
@@ -78,13 +85,15 @@ def ensure_authority(
     issuer_path: str | None,
     issuer_passphrase: str | None,
     check_mode: bool,
+    key_uri: str | None = None,
 ) -> dict[str, Any]:
     """Make an authority unless it is there; return the result of the module x509_authority.
 
     Raises PkiError when another authority than the wanted one is there, or its files or passphrase are of no use.
     """
+    tree = AuthorityTree(absolute(path), authority_type)
     wanted = AuthorityRequest(
-        tree=AuthorityTree(absolute(path), authority_type),
+        tree=tree,
         subject=distinguished_name(common_name=common_name, organization=organization),
         key_type=PROFILES[key_profile][authority_type],
         lifetime=lifetime_of(days),
@@ -92,6 +101,7 @@ def ensure_authority(
         passphrase=passphrase,
         issuer=AuthorityTree(absolute(issuer_path), "root") if issuer_path else None,
         issuer_passphrase=issuer_passphrase,
+        key_uri=TokenUri.parse(key_uri) if key_uri else tree.token_uri(),
     )
     _refuse_another(wanted)
     changes = _predict(wanted) if check_mode else _build(wanted)
@@ -101,18 +111,31 @@ def ensure_authority(
 def _refuse_another(wanted: AuthorityRequest) -> None:
     tree = wanted.tree
     certificate = read_certificate(tree.certificate)
-    key = read_key(tree.key, passphrase=wanted.passphrase) if tree.key.exists() else None
+    key = _find_key(wanted)
     if certificate is not None:
         _compare(tree, "subject", certificate.subject.rfc4514_string(), wanted.subject.rfc4514_string())
         _compare(tree, "key type", str(key_type_of(certificate.public_key())), str(wanted.key_type))
-        if key is not None and public_bytes(key) != public_bytes(certificate.public_key()):
-            raise PkiError(f"{tree.key} is not the key of {tree.certificate}: restore the two from one copy")
+        if key is not None:
+            require_pair(wanted.key_uri or tree.key, key, tree.certificate, certificate)
     elif key is not None:
         _compare(tree, "key type", str(key_type_of(key)), str(wanted.key_type))
     if certificate is not None:
         ledger_of(tree)
     if certificate is not None and wanted.issuer is not None:
         _refuse_revoked(tree, certificate, wanted.issuer)
+
+
+def _find_key(wanted: AuthorityRequest) -> PrivateKey | None:
+    tree = wanted.tree
+    if wanted.key_uri is None:
+        return read_key(tree.key, passphrase=wanted.passphrase) if tree.key.exists() else None
+    if tree.key.exists():
+        raise PkiError(
+            f"{tree.path} holds a CA whose key is {tree.key}, not in a token: a CA is never changed in place; "
+            f"leave key_uri out, or build a CA of the next generation in another path"
+        )
+    find = read_token_key if tree.certificate.exists() else find_token_key
+    return find(wanted.key_uri, wanted.passphrase)
 
 
 def _compare(tree: AuthorityTree, what: str, found: str, wanted: str) -> None:
@@ -133,10 +156,10 @@ def _refuse_revoked(tree: AuthorityTree, certificate: x509.Certificate, issuer: 
 
 def _predict(wanted: AuthorityRequest) -> list[str]:
     tree = wanted.tree
-    changes = tree.repair(serial_policy=wanted.serial_policy, check_mode=True)
+    changes = tree.repair(serial_policy=wanted.serial_policy, key_uri=wanted.key_uri, check_mode=True)
+    if not tree.certificate.exists() and _find_key(wanted) is None:
+        changes.append(f"{wanted.key_uri or tree.key}: created")
     made = [tree.certificate, *([tree.chain] if tree.type == "issuing" else [])]
-    if not tree.certificate.exists():
-        made.insert(0, tree.key)
     return changes + [f"{path}: created" for path in made if not path.exists()]
 
 
@@ -152,7 +175,7 @@ def _build(wanted: AuthorityRequest) -> list[str]:
         changes = [] if tree.path.exists() else [f"{tree.path}: created"]
         make_directory(tree.path)
         locks.enter_context(locked(tree.path))
-        changes += tree.repair(serial_policy=wanted.serial_policy, check_mode=False)
+        changes += tree.repair(serial_policy=wanted.serial_policy, key_uri=wanted.key_uri, check_mode=False)
         changes += _ensure_certificate(wanted, issuer)
         return changes + _ensure_chain(tree, issuer)
 
@@ -162,14 +185,20 @@ def _ensure_certificate(wanted: AuthorityRequest, issuer: Authority | None) -> l
     if tree.certificate.exists():
         return []
     changes: list[str] = []
-    if tree.key.exists():
-        key = read_key(tree.key, passphrase=wanted.passphrase)
-    else:
-        key = generate_key(wanted.key_type)
-        write_atomic(tree.key, encode_key(key, passphrase=wanted.passphrase), mode=SECRET)
-        changes.append(f"{tree.key}: created")
+    key = _find_key(wanted)
+    if key is None:
+        key = _make_key(wanted)
+        changes.append(f"{wanted.key_uri or tree.key}: created")
     write_atomic(tree.certificate, encode_certificate(_certify(wanted, key, issuer)))
     return [*changes, f"{tree.certificate}: created"]
+
+
+def _make_key(wanted: AuthorityRequest) -> PrivateKey:
+    if wanted.key_uri:
+        return make_token_key(wanted.key_uri, wanted.passphrase, wanted.key_type)
+    key = generate_key(wanted.key_type)
+    write_atomic(wanted.tree.key, encode_key(key, passphrase=wanted.passphrase), mode=SECRET)
+    return key
 
 
 def _certify(wanted: AuthorityRequest, key: PrivateKey, issuer: Authority | None) -> x509.Certificate:
@@ -195,7 +224,7 @@ def _ensure_chain(tree: AuthorityTree, issuer: Authority | None) -> list[str]:
 def _result(wanted: AuthorityRequest, changes: list[str]) -> dict[str, Any]:
     tree = wanted.tree
     authority = {"path": str(tree.path), "type": tree.type, "certificate": str(tree.certificate)}
-    authority |= {"private_key": str(tree.key), "openssl_config": str(tree.configuration)}
+    authority |= {"private_key": str(wanted.key_uri or tree.key), "openssl_config": str(tree.configuration)}
     if tree.type == "issuing":
         authority["chain"] = str(tree.chain)
     certificate = read_certificate(tree.certificate)

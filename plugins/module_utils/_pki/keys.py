@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -87,4 +88,13 @@ def public_bytes(key: Any) -> bytes:
     return encoded
 
 
-__all__ = ["PrivateKey", "device_key_type", "encode_key", "generate_key", "key_type_of", "public_bytes", "read_key"]
+def require_pair(name: object, key: PrivateKey, path: Path, certificate: x509.Certificate) -> None:
+    """Raise PkiError unless the key, called `name`, is that of the certificate in `path`."""
+    if public_bytes(key) != public_bytes(certificate.public_key()):
+        raise PkiError(f"{name} is not the key of {path}: restore the two from one copy")
+
+
+__all__ = [
+    "PrivateKey", "device_key_type", "encode_key", "generate_key", "key_type_of", "public_bytes", "read_key",
+    "require_pair",
+]  # fmt: skip

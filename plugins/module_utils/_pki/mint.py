@@ -32,6 +32,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import En
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.names import distinguished_name, organization_of
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import Algorithm, KeyType
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.template import Template
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.token import close_tokens
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.wanted import Device
 
 # Seconds of one core at most: a batch is what a killed run can lose, and what one sync is for.
@@ -125,6 +126,7 @@ def mint(minter: Minter, stage: Stage, orders: Sequence[Order], *, processes: in
         for batch in batches:
             yield stage(minter.make(batch))
         return
+    close_tokens()
     try:
         # Forked, so that the CA key is never written to a pipe.
         with ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _start_worker, (minter, stage)) as pool:

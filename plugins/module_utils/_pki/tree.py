@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.files import (
     DIRECTORY,
     SECRET,
     make_directory,
     write_atomic,
 )
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.token_uri import TokenUri
 
 AuthorityType = Literal["root", "issuing"]
 SerialPolicy = Literal["random", "sequential"]
@@ -48,6 +50,11 @@ class AuthorityTree:
         return self.path / "private" / f"{self.type}.key.pem"
 
     @property
+    def key_uri(self) -> Path:
+        """Names the authority's private key where that is in a PKCS #11 token."""
+        return self.path / "private" / f"{self.type}.key.uri"
+
+    @property
     def ledger(self) -> Path:
         """All certificates issued by the authority."""
         return self.path / "index.txt"
@@ -62,6 +69,16 @@ class AuthorityTree:
         """What `openssl ca -config` takes."""
         return self.path / "openssl.cnf"
 
+    def token_uri(self) -> TokenUri | None:
+        """Return the name of the private key in a token, None where the key is a file; raise PkiError if it is both."""
+        if not self.key_uri.exists():
+            return None
+        if self.key.exists():
+            raise PkiError(
+                f"{self.path / 'private'} has {self.key.name} and {self.key_uri.name}: remove one of the two"
+            )
+        return TokenUri.parse(self.key_uri.read_text(encoding="utf-8"))
+
     def issued(self, serial: str) -> Path:
         """A copy of each certificate issued, by serial number."""
         return self.path / "newcerts" / f"{serial}.pem"
@@ -71,7 +88,7 @@ class AuthorityTree:
         configuration = self.configuration.read_text(encoding="utf-8")
         return "random" if re.search(r"^rand_serial\s*=", configuration, re.MULTILINE) else "sequential"
 
-    def repair(self, *, serial_policy: SerialPolicy, check_mode: bool) -> list[str]:
+    def repair(self, *, serial_policy: SerialPolicy, check_mode: bool, key_uri: TokenUri | None = None) -> list[str]:
         """Make missing folders and bookkeeping files, set modes right; return what was (or would be) changed."""
         changes = private_directories([self.path, *(self.path / folder for folder in _FOLDERS)], check_mode=check_mode)
         initial = {
@@ -85,11 +102,13 @@ class AuthorityTree:
                 changes.append(f"{self.path / name}: created")
                 if not check_mode:
                     write_atomic(self.path / name, content.encode("ascii"))
-        configuration = openssl_configuration(self, serial_policy)
-        if not _holds(self.configuration, configuration):
-            changes.append(f"{self.configuration}: written")
-            if not check_mode:
-                write_atomic(self.configuration, configuration.encode())
+        contents = {self.key_uri: f"{key_uri}\n"} if key_uri else {}
+        contents[self.configuration] = openssl_configuration(self, serial_policy, key_uri)
+        for path, content in contents.items():
+            if not _holds(path, content):
+                changes.append(f"{path}: written")
+                if not check_mode:
+                    write_atomic(path, content.encode())
         return changes + private_files([self.key], check_mode=check_mode)
 
 
@@ -126,14 +145,22 @@ def _mode_change(path: Path, mode: int, *, check_mode: bool) -> list[str]:
     return [f"{path}: mode {current:04o} to {mode:04o}"]
 
 
-def openssl_configuration(tree: AuthorityTree, serial_policy: SerialPolicy) -> str:
-    """Return the openssl.cnf of an authority, with real paths (openssl-ca(1), x509v3_config(5))."""
+def openssl_configuration(tree: AuthorityTree, serial_policy: SerialPolicy, key_uri: TokenUri | None) -> str:
+    """Return the openssl.cnf of an authority, with real paths (openssl-ca(1), x509v3_config(5)).
+
+    A key in a token is opened with OpenSSL's provider for PKCS #11, or its engine (-engine pkcs11 -keyform engine).
+    """
     return _CONFIGURATION.format(
-        directory=re.sub(r"([\\$#\"'`])", r"\\\1", str(tree.path)),
+        directory=_escaped(str(tree.path)),
+        key=_escaped(str(key_uri)) if key_uri else f"$dir/private/{tree.type}.key.pem",
         name=tree.type,
         serial="rand_serial = yes" if serial_policy == "random" else "# serial numbers count up from the file above",
         extensions="issuing" if tree.type == "root" else "device",
     )
+
+
+def _escaped(value: str) -> str:
+    return re.sub(r"([\\$#\"'`])", r"\\\1", value)
 
 
 _CONFIGURATION = """\
@@ -151,7 +178,7 @@ serial = $dir/serial
 {serial}
 crlnumber = $dir/crlnumber
 certificate = $dir/certs/{name}.cert.pem
-private_key = $dir/private/{name}.key.pem
+private_key = {key}
 default_md = sha256
 default_days = 365
 default_crl_days = 30
