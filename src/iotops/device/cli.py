@@ -96,12 +96,13 @@ def _with_token(arguments: argparse.Namespace, endpoint: Endpoint) -> tuple[Cred
             f"--address {arguments.address}: with a token the name {endpoint.server_name} itself is dialled:"
             " have it resolve to the address (/etc/hosts), and give its port only"
         )
+    pin = _pin(arguments.pkcs11_pin_file)
     try:
         from iotops.device import sdk, token  # an environment of its own
     except ImportError as error:
         remedy = "use an environment of requirements/awsiotsdk.txt"
         raise DeviceError(f"--pkcs11-module: {error.name} is not installed here: {remedy}") from error
-    opened = token.Token(arguments.pkcs11_module, arguments.pkcs11_token, _pin(arguments.pkcs11_pin_file))
+    opened = token.Token(arguments.pkcs11_module, arguments.pkcs11_token, pin)
     credentials = token.TokenCredentials(
         arguments.directory, arguments.thing_name, opened.open(), arguments.pkcs11_key, arguments.root
     )

@@ -59,7 +59,7 @@ class Patience:
 
     answer: float = 30
     pending: float = 60
-    attempts: int = 6
+    attempts: int = 8
 
 
 class Rotation:
