@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The iotops.fleet maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The name of a key in a PKCS #11 token (RFC 7512), as OpenSSL's engine and provider for tokens understand it."""
+"""The name of a key in a PKCS #11 token (RFC 7512)."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ class TokenUri:
             )
         label = unquote(attributes["object"]) if "object" in attributes else None
         return cls(text, module, token, label, unquote_to_bytes(attributes["id"]) if "id" in attributes else None)
+
+    @property
+    def for_openssl(self) -> str:
+        """The same without the module, which OpenSSL wants to know from its configuration."""
+        return self.text.partition("?")[0]
 
     def __str__(self) -> str:
         return self.text

@@ -148,11 +148,11 @@ def _mode_change(path: Path, mode: int, *, check_mode: bool) -> list[str]:
 def openssl_configuration(tree: AuthorityTree, serial_policy: SerialPolicy, key_uri: TokenUri | None) -> str:
     """Return the openssl.cnf of an authority, with real paths (openssl-ca(1), x509v3_config(5)).
 
-    A key in a token is opened with OpenSSL's provider for PKCS #11, or its engine (-engine pkcs11 -keyform engine).
+    A key in a token takes OpenSSL's provider or engine for PKCS #11: -engine pkcs11 -keyform engine.
     """
     return _CONFIGURATION.format(
         directory=_escaped(str(tree.path)),
-        key=_escaped(str(key_uri)) if key_uri else f"$dir/private/{tree.type}.key.pem",
+        key=_escaped(key_uri.for_openssl) if key_uri else f"$dir/private/{tree.type}.key.pem",
         name=tree.type,
         serial="rand_serial = yes" if serial_policy == "random" else "# serial numbers count up from the file above",
         extensions="issuing" if tree.type == "root" else "device",

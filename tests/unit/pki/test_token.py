@@ -49,6 +49,7 @@ def test_a_key_in_a_token_signs_all_that_a_ca_signs(
     assert not build(pki, token, key_profile=profile)["changed"]
     assert not pki.ensure_issuing(key_profile=profile, passphrase=PIN)["changed"], "the URI is remembered"
     assert not list(pki.issuing.rglob("*.key.pem"))
+    assert "private_key = pkcs11:token=Fleet;object=issuing\n" in (pki.issuing / "openssl.cnf").read_text()
 
     monkeypatch.setitem(mint.BATCH, "ec", 2)
     elliptic: dict[str, Any] = {"key_type": "EC P-256", "passphrase": PIN}
