@@ -119,8 +119,8 @@ class Revocable:
             timeout=timeout,
         )
 
-    def playbook(self, *arguments: str) -> tuple[int, str]:
-        """Run playbooks/revoke_devices.yml; exit code and output."""
+    def playbook(self, *arguments: str, name: str = "revoke_devices") -> tuple[int, str]:
+        """Run a playbook with variables; exit code and output."""
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
@@ -128,6 +128,6 @@ class Revocable:
         }
         extra = [part for argument in arguments for part in ("-e", argument)]
         program = Path(sys.executable).with_name("ansible-playbook")
-        command = [program, "playbooks/revoke_devices.yml", "-i", self.inventory, *extra]
+        command = [program, f"playbooks/{name}.yml", "-i", self.inventory, *extra]
         run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         return run.returncode, run.stdout + run.stderr

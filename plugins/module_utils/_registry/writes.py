@@ -105,6 +105,7 @@ def parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 __all__ = [
+    "READ_AT_ONCE",
     "WRITTEN_AT_ONCE",
     "delete_items",
     "existing",

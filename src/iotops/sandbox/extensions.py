@@ -27,6 +27,7 @@ from iotops.sandbox import (
     route53_api,
     schedules,
     service_metrics,
+    service_quotas,
     step_functions,
     sts_sessions,
     topic_rules,
@@ -59,6 +60,7 @@ ORDER = (
     global_tables,
     cloudformation_types,
     physical_names,
+    service_quotas,
 )
 
 

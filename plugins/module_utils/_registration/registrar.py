@@ -1,0 +1,246 @@
+# Copyright: (c) 2026, The iotops.fleet maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rows for devices that have not connected yet, no faster than the regions follow. Private to the collection.
+
+Rows are put one by one, several at a time, each on the condition that there is none: a transaction would cost twice the
+write units, and one device that came in meanwhile would undo the other 99. AWS IoT's quotas allow less than either.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
+from ansible_collections.iotops.fleet.plugins.module_utils._registration.budget import Budget
+from ansible_collections.iotops.fleet.plugins.module_utils._registration.following import EXPECTED, Follower
+from ansible_collections.iotops.fleet.plugins.module_utils._registration.issued import Issued, IssuedDevices
+from ansible_collections.iotops.fleet.plugins.module_utils._registration.rows import (
+    KNOWN,
+    NEW,
+    DeviceCertificate,
+    Home,
+    verdict,
+)
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import Row
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.writes import (
+    READ_AT_ONCE,
+    existing,
+    parts,
+    put_row,
+)
+from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError
+
+# How far the writer may be ahead of the slowest region, in seconds of its own rate.
+AHEAD_SECONDS = 60
+LOOK_SECONDS = 2.0
+REPORT_SECONDS = 10.0
+
+
+@dataclass
+class Plan:
+    """The devices that are ``new``, the rows of those ``known`` (name, WriteId, Version), why others are left alone."""
+
+    new: list[Issued] = field(default_factory=list)
+    known: list[Row] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def add(self, other: Plan) -> None:
+        """Take in another plan."""
+        self.new += other.new
+        self.known += other.known
+        self.refused |= other.refused
+
+
+@dataclass
+class Registrar:
+    """Writes through one replica (``client``: boto3's DynamoDB); ``threads`` calls at a time.
+
+    ``allow_list``: whether a name has to be on it. ``report`` is told how far it is.
+    """
+
+    client: Any
+    home: Home
+    issued: IssuedDevices
+    allow_list: bool
+    threads: int
+    report: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    def plan(self) -> Plan:
+        """Look at every device; nothing is written."""
+        found = Plan()
+        with ThreadPoolExecutor(self.threads) as pool:
+            for each in pool.map(self._sorted, list(parts(self.issued.devices, READ_AT_ONCE))):
+                found.add(each)
+        return found
+
+    def _sorted(self, devices: Sequence[Issued]) -> Plan:
+        return self._survey(devices)[0]
+
+    def _survey(self, devices: Sequence[Issued]) -> tuple[Plan, list[DeviceCertificate]]:
+        """What up to 100 devices are, as the replica has it now, and the certificates of the new ones."""
+        plan = Plan()
+        certificates: list[tuple[Issued, DeviceCertificate]] = []
+        for device in devices:
+            try:
+                certificates.append((device, self.issued.read(device)))
+            except PkiError as error:
+                plan.refused[device.name] = str(error)
+        names = [device.name for device, _certificate in certificates]
+        rows = {row["ThingName"]: row for row in self._existing("device-inventory", "ThingName", names)}
+        keys = [key for _device, certificate in certificates for key in certificate.revocation_keys]
+        revoked = {item["Key"] for item in self._existing("revocations", "Key", keys)}
+        allowed = self._allowed(names) if self.allow_list else None
+        new = []
+        for device, certificate in certificates:
+            row = rows.get(device.name)
+            why = verdict(certificate, row, revoked, allowed)
+            if why == NEW:
+                plan.new.append(device)
+                new.append(certificate)
+            elif why == KNOWN and row:
+                plan.known.append({name: row[name] for name in EXPECTED})
+            else:
+                plan.refused[device.name] = why
+        return plan, new
+
+    def _allowed(self, names: list[str]) -> dict[str, str]:
+        items = self._existing("allow-list", "ThingName", names)
+        return {item["ThingName"]: item.get("CertificateId", "") for item in items}
+
+    def _existing(self, table: str, key: str, keys: list[str]) -> list[dict[str, Any]]:
+        return existing(self.client, f"{self.home.application}-{table}", key, keys)
+
+    def write(self, plan: Plan, budget: Budget, followers: Sequence[Follower], timeout: float) -> int:
+        """Write the rows of those that are new, and return how many.
+
+        Who came in or was shut out meanwhile is added to those known or refused.
+
+        Raises:
+            FleetError: a region does not answer, or none of its rows was applied for ``timeout`` seconds.
+
+        """
+        pace = _Pace(self, budget, followers, timeout, total=len(plan.new))
+        with ThreadPoolExecutor(self.threads) as pool:
+            for batch in parts(plan.new, READ_AT_ONCE):
+                now, certificates = self._survey(batch)
+                for chunk in parts(certificates, max(1, min(self.threads, int(budget.rate)))):
+                    pace.admit(len(chunk))
+                    written = [row for row in pool.map(self._put, chunk) if row]
+                    pace.wrote(written)
+                    names = {row["ThingName"] for row in written}
+                    now.new = [device for device in now.new if device.name not in names]
+                for each in (now, self._sorted(now.new)):
+                    plan.known += each.known
+                    plan.refused |= each.refused
+                    pace.expect(each.known)
+        return pace.written
+
+    def _put(self, certificate: DeviceCertificate) -> Row | None:
+        row = self.home.row(certificate, datetime.now(UTC))
+        return row if put_row(self.client, f"{self.home.application}-device-inventory", row, {}) else None
+
+    def wait(self, followers: Sequence[Follower], timeout: float) -> None:
+        """Wait until every region has applied all that it was expected to, or nothing more for ``timeout`` seconds."""
+        changed_at = reported_at = self.clock()
+        while True:
+            applied, _throttled = _look(followers)
+            now = self.clock()
+            changed_at = now if applied else changed_at
+            done = not any(each.pending for each in followers)
+            if done or now - reported_at >= REPORT_SECONDS:
+                self.report(f"all rows are written; not applied yet: {_behind(followers)}")
+                reported_at = now
+            if done or now - changed_at >= timeout:
+                return
+            self.sleep(LOOK_SECONDS)
+
+
+class _Pace:
+    """Holds the writer back: to the budget, and to what the slowest region has applied."""
+
+    def __init__(
+        self, registrar: Registrar, budget: Budget, followers: Sequence[Follower], timeout: float, *, total: int
+    ) -> None:
+        self._clock, self._sleep, self._report = registrar.clock, registrar.sleep, registrar.report
+        self._budget, self._followers, self._timeout, self._total = budget, followers, timeout, total
+        self.written = 0
+        self._began = self._reported_at = self._changed_at = self._clock()
+        self._looked_at = float("-inf")
+
+    def admit(self, count: int) -> None:
+        """Return when so many more rows may be written."""
+        for _each in range(count):
+            while True:
+                self._watch()
+                seconds = LOOK_SECONDS if self._is_ahead() else self._budget.wait()
+                if not seconds:
+                    break
+                self._sleep(min(seconds, LOOK_SECONDS))
+
+    def expect(self, rows: list[Row]) -> None:
+        """Every region is to apply these."""
+        for each in self._followers:
+            each.expect(rows)
+
+    def wrote(self, rows: list[Row]) -> None:
+        """Count these, and expect them."""
+        self.written += len(rows)
+        self.expect(rows)
+        if self._clock() - self._reported_at >= REPORT_SECONDS or self.written == self._total:
+            self._tell()
+
+    def _watch(self) -> None:
+        now = self._clock()
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
+        applied, throttled = _look(self._followers)
+        if throttled:
+            self._budget.throttled()
+        else:
+            self._budget.recover()
+        if applied or not self._is_ahead():
+            self._changed_at = now
+        if now - self._changed_at >= self._timeout:
+            raise FleetError(
+                f"{self.written} of {self._total} rows are written, and for {self._timeout:g} s no region has applied "
+                f"another one ({_behind(self._followers)} left); see playbooks/fleet_status.yml, then run this again"
+            )
+        if now - self._reported_at >= REPORT_SECONDS:
+            self._tell()
+
+    def _is_ahead(self) -> bool:
+        return max(each.behind for each in self._followers) >= max(1, AHEAD_SECONDS * self._budget.rate)
+
+    def _tell(self) -> None:
+        self._reported_at = self._clock()
+        rate = self.written / max(self._reported_at - self._began, 1e-3)
+        left = f"{(self._total - self.written) / rate:.0f} s left" if rate else "waiting"
+        self._report(
+            f"{self.written} of {self._total} rows written, {rate:.1f} a second, {left}; "
+            f"not applied yet: {_behind(self._followers)}"
+        )
+
+
+def _look(followers: Sequence[Follower]) -> tuple[int, bool]:
+    with ThreadPoolExecutor(len(followers)) as pool:
+        seen = list(pool.map(lambda each: each.look(), followers))
+    return sum(applied for applied, _throttled in seen), any(throttled for _applied, throttled in seen)
+
+
+def _behind(followers: Sequence[Follower]) -> str:
+    return ", ".join(
+        f"{each.region} {each.behind}" + (f" (and {len(each.failed)} failed)" if each.failed else "")
+        for each in followers
+    )
+
+
+__all__ = ["Plan", "Registrar"]
