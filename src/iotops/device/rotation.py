@@ -115,7 +115,6 @@ class Rotation:
         """Make a key and a request, unless those of this very job are there."""
         if self.state and self.state.job_id == job_id and self._credentials.requests:
             return
-        self._forget()
         self._credentials.make_next(key_type)
         self._enter(State(job_id, Step.ASK))
 
@@ -211,7 +210,7 @@ class Rotation:
         self.state = state
 
     def _forget(self) -> None:
-        # The key goes first: a rotation whose end was reported twice does no harm.
+        # The key goes first: an end that is reported twice does no harm.
         self._credentials.discard_next()
         files.remove(self._file)
         self.state = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -13,7 +14,7 @@ from iotops.device.device import Device
 from iotops.device.errors import DeviceError
 from iotops.device.rotation import State, Step
 from tests.certificates import issue, new_key
-from tests.unit.device_program.cloud import AUTHORITY, OLD, PATIENCE, ROOT, THING, Requested, world
+from tests.unit.device_program.cloud import AUTHORITY, OLD, PATIENCE, ROOT, THING, PowerCut, Requested, world
 
 __all__ = ["world"]
 
@@ -213,18 +214,9 @@ def test_a_new_certificate_that_is_refused(world):
     assert all(later - earlier >= 1 for earlier, later in itertools.pairwise(times))
 
 
-class Cut:
-    """Ends the connection instead of an answer."""
-
-    def __init__(self, world):
-        self.world = world
-
-    def __call__(self, *_request):
-        self.world.cloud.line = None
-
-
+@pytest.mark.parametrize("power", ["stays", "goes"])
 @pytest.mark.parametrize("rotated", [True, False])
-def test_a_commit_without_an_answer_may_have_been_heard(world, rotated):
+def test_a_commit_without_an_answer_may_have_been_heard(world, rotated, power):
     """The new certificate is refused afterwards: the device takes turns, and is not wrong about who has won."""
     cloud = world.cloud
     heard = cloud.commit
@@ -235,6 +227,8 @@ def test_a_commit_without_an_answer_may_have_been_heard(world, rotated):
         cloud.active.discard(principal)
         cloud.line = None
         cloud.commit = late
+        if power == "goes":
+            raise PowerCut
 
     def late(body, principal):
         assert principal != OLD.fingerprint, "a commit over the old certificate means nothing"
@@ -248,6 +242,9 @@ def test_a_commit_without_an_answer_may_have_been_heard(world, rotated):
 
     cloud.commit = commit
     cloud.give()
+    if power == "goes":
+        with pytest.raises(PowerCut):
+            world.run()
     world.run(Patient)
     assert cloud.status() == ("SUCCEEDED", "")
     assert world.held == cloud.current != OLD.fingerprint
@@ -266,6 +263,40 @@ def test_a_commit_of_another_certificate_is_not_believed(world):
     world.run()
     assert cloud.topics().count("certificate/commit") == 2
     assert world.held == cloud.current != OLD.fingerprint
+
+
+def test_a_job_that_comes_in_between_has_to_wait(world):
+    cloud, real = world.cloud, world.cloud.commit
+
+    def commit(body, principal):
+        cloud.give("fleet-rotate-2")
+        execution = {"jobId": "fleet-rotate-2", "jobDocument": cloud.jobs["fleet-rotate-2"][1]}
+        cloud.tell(f"$aws/things/{THING}/jobs/start-next/accepted", {"execution": execution})
+        cloud.commit = real
+        real(body, principal)
+
+    cloud.commit = commit
+    cloud.give()
+    world.run()
+    assert [cloud.status(job) for job in cloud.jobs] == [("SUCCEEDED", "")] * 2
+    assert cloud.certificates[world.held] == "fleet-rotate-2"
+    assert cloud.topics().count("certificate/create") == 2
+
+
+def test_a_request_that_was_deleted_is_made_anew(world):
+    class Deleted(Device):
+        def send(self, message):
+            super().send(message)
+            if "csr" in message.payload:
+                raise PowerCut
+
+    world.cloud.give()
+    with pytest.raises(PowerCut):
+        world.run(Deleted)
+    world.cloud.line = None
+    shutil.rmtree(world.directory / "next")
+    world.run()
+    assert world.cloud.status() == ("SUCCEEDED", "")
 
 
 def test_a_rejected_commit(world):
