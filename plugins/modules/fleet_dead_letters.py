@@ -29,7 +29,7 @@ options:
     description: Try these only; the module M(iotops.fleet.fleet_dead_letters_info) says what they are.
     type: list
     elements: str
-    choices: [machine, topic_rule, bus_event, pipe, look, shadow, sweep, unknown]
+    choices: [machine, topic_rule, bus_event, pipe, look, shadow, rotation, sweep, unknown]
     default: []
   confirm_deletions:
     description:

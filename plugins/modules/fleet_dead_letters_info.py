@@ -19,7 +19,7 @@ options:
     description: Show these only; see RV(letters[].kind).
     type: list
     elements: str
-    choices: [machine, topic_rule, bus_event, pipe, look, shadow, sweep, unknown]
+    choices: [machine, topic_rule, bus_event, pipe, look, shadow, rotation, sweep, unknown]
     default: []
   most:
     description: Look at so many letters and no more.
@@ -52,8 +52,9 @@ letters:
     kind:
       description:
         - V(machine), a state machine failed or was stopped; V(topic_rule), a rule of AWS IoT could not pass a message
-          on; V(bus_event), a rule of the event bus could not; V(pipe), a place in a stream; V(look) and V(shadow), a
-          message that ingest-thing or record-shadow failed on; V(sweep), a sweep or a check; V(unknown).
+          on; V(bus_event), a rule of the event bus could not; V(pipe), a place in a stream; V(look), V(shadow) and
+          V(rotation), a message that ingest-thing, record-shadow or rotate-certificate failed on; V(sweep), a sweep or a
+          check; V(unknown).
       type: str
       sample: machine
     source: {description: Which machine or rule or pipe or function., type: str, sample: fleet-converge-device}

@@ -53,6 +53,7 @@ options:
       - log_groups
       - pipes
       - queues
+      - secrets
       - server_certificates
       - stacks
       - state_machines

@@ -34,6 +34,7 @@ REGIONAL: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("lambda", "list_functions", "Functions", ("FunctionName", "Runtime", "Handler", "Architectures")),
     ("logs", "describe_log_groups", "logGroups", ("logGroupName",)),
     ("pipes", "list_pipes", "Pipes", ("Name", "CurrentState")),
+    ("secretsmanager", "list_secrets", "SecretList", ("Name",)),
     ("sqs", "list_queues", "QueueUrls", ()),
     ("stepfunctions", "list_state_machines", "stateMachines", ("name", "type")),
 ]

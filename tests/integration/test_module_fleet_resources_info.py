@@ -31,6 +31,7 @@ def fleet(sandbox, tmp_path_factory):
         iot.create_thing_type(thingTypeName=name)
         iot.create_policy(policyName=name, policyDocument=json.dumps({"Version": "2012-10-17", "Statement": []}))
         sandbox.client("sqs", REGION).create_queue(QueueName=name)
+        sandbox.client("secretsmanager", REGION).create_secret(Name=name, SecretString="any")
         sandbox.client("events", REGION).create_event_bus(Name=name)
         sandbox.client("logs", REGION).create_log_group(logGroupName=f"/aws/lambda/{name}")
         sandbox.client("s3", REGION).create_bucket(
@@ -65,6 +66,7 @@ def test_all_that_is_ours_is_listed_and_nothing_else(region, fleet):
         "iot_policies": ours,
         "log_groups": [{"name": f"/aws/lambda/{APPLICATION}-device"}],
         "queues": ours,
+        "secrets": ours,
         "thing_types": ours,
     }
 

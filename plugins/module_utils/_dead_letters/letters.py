@@ -15,7 +15,9 @@ from typing import Any
 
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import timestamp
 
-KINDS = ("machine", "topic_rule", "bus_event", "pipe", "look", "shadow", "sweep", "unknown")
+KINDS = ("machine", "topic_rule", "bus_event", "pipe", "look", "shadow", "rotation", "sweep", "unknown")
+# Functions with a queue of the same name, by the kind of their messages.
+FUNCTIONS = {"look": "ingest-thing", "shadow": "record-shadow", "rotation": "rotate-certificate"}
 # Functions that a schedule wakes and that may be woken again at any time.
 SCHEDULED = ("sweep-devices", "check-certificates")
 # Of a STANDARD execution: https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
@@ -49,6 +51,7 @@ class Letter:
             "bus_event": "detail-type" in body or "RULE_ARN" in self.notes,
             "look": "look" in body,
             "shadow": "shadow" in body,
+            "rotation": "request" in body and "principal" in body,
         }
         return next((kind for kind, fits in forms.items() if fits), "unknown")
 
@@ -157,7 +160,7 @@ def _of_pipe(each: Letter) -> tuple[str, str, str]:
 
 
 def _of_message(each: Letter) -> tuple[str, str, str]:
-    function = {"look": "ingest-thing", "shadow": "record-shadow"}[each.kind]
+    function = FUNCTIONS[each.kind]
     return function, _subject(each.body), f"held: {each.body['held']}" if each.is_held else "given up by the function"
 
 
@@ -176,6 +179,7 @@ _FACTS = {
     "pipe": _of_pipe,
     "look": _of_message,
     "shadow": _of_message,
+    "rotation": _of_message,
     "sweep": _of_sweep,
     "unknown": _of_unknown,
 }
@@ -196,4 +200,4 @@ def input_of_record(record: Mapping[str, Any]) -> Body:
     return {"ThingName": change["Keys"]["ThingName"]["S"], **(images if len(images) == 2 else {})}
 
 
-__all__ = ["KINDS", "Letter", "converge_input", "input_of_record", "letter"]
+__all__ = ["FUNCTIONS", "KINDS", "Letter", "converge_input", "input_of_record", "letter"]

@@ -14,6 +14,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.exceptions import Ansib
 
 from ansible_collections.iotops.fleet.plugins.module_utils._dead_letters import calls, rules
 from ansible_collections.iotops.fleet.plugins.module_utils._dead_letters.letters import (
+    FUNCTIONS,
     Letter,
     converge_input,
     input_of_record,
@@ -50,7 +51,8 @@ class Replay:
             "bus_event": self._of_bus_event,
             "pipe": self._of_pipe,
             "look": self._of_look,
-            "shadow": lambda each: self._send("record-shadow", each.body),
+            "shadow": lambda each: self._send(FUNCTIONS["shadow"], each.body),
+            "rotation": lambda each: self._send(FUNCTIONS["rotation"], each.body),
             "sweep": lambda each: self._wake(each.function),
         }
         if letter.kind not in forms:
@@ -79,6 +81,8 @@ class Replay:
             # Not published again: that would wake all listeners of the topic, and store it once more each time.
             calls.put_item(self.client("dynamodb"), self._name("data"), rules.stored_item(letter, self.region))
             return "table data"
+        if rule == "rotate_certificate":
+            raise KeptError("nobody knows whose connection it came over; the device asks again by itself")
         if "shadow" in rule:
             message = rules.shadow_message(letter)
             if message is None:

@@ -147,6 +147,16 @@ def alarms(scope: Scope) -> list[Resource]:
     ]
 
 
+@api_call("list the secrets")
+def secrets(scope: Scope) -> list[Resource]:
+    """Secrets of Secrets Manager, those that wait for their deletion too; never a value."""
+    filters = [{"Key": "name", "Values": [f"{scope.application}-"]}]
+    found = _entries(
+        scope.clients["secretsmanager"], "list_secrets", "SecretList", Filters=filters, IncludePlannedDeletion=True
+    )
+    return [{"name": each["Name"]} for each in found if scope.owns(each["Name"])]
+
+
 @api_call("list the topic rules")
 def topic_rules(scope: Scope) -> list[Resource]:
     """Topic rules; their names have underscores for hyphens."""
@@ -309,6 +319,7 @@ READERS: dict[str, Reader] = {
     "log_groups": Reader(log_groups, ("logs",)),
     "pipes": Reader(pipes, ("pipes",)),
     "queues": Reader(queues, ("sqs",)),
+    "secrets": Reader(secrets, ("secretsmanager",)),
     "server_certificates": Reader(server_certificates, ("acm",)),
     "stacks": Reader(stacks, ("cloudformation",)),
     "state_machines": Reader(state_machines, ("stepfunctions",)),

@@ -88,6 +88,10 @@ SHOWN = [
     ),
     (made({"shadow": "apply", "thing": "dev"}), ("shadow", "record-shadow", "dev", "given up by the function")),
     (
+        made({"thingName": "dev", "request": "create", "principal": "c1", "csr": "PEM", "jobId": "app-rotate-1"}),
+        ("rotation", "rotate-certificate", "dev", "given up by the function"),
+    ),
+    (
         made(
             {
                 "detail-type": "Step Functions Execution Status Change",

@@ -103,6 +103,21 @@ def test_what_a_schedule_woke_and_failed_is_woken_again(
 
 
 @pytest.mark.parametrize(
+    ("body", "queue"),
+    [
+        ({"look": 4, "thingName": "dev"}, "ingest-thing"),
+        ({"shadow": "apply", "thing": "dev"}, "record-shadow"),
+        ({"thingName": "dev", "request": "commit", "principal": "c1", "jobId": "app-rotate-1"}, "rotate-certificate"),
+    ],
+)
+def test_what_a_function_failed_on_comes_into_its_queue_again(clients, replay: Replay, body: dict, queue: str) -> None:
+    clients["sqs"].get_queue_url.return_value = {"QueueUrl": "https://sqs/queue"}
+    assert replay.attempt(letter(**body)) == f"queue {queue}"
+    assert clients["sqs"].get_queue_url.call_args.kwargs == {"QueueName": f"app-{queue}"}
+    assert json.loads(clients["sqs"].send_message.call_args.kwargs["MessageBody"]) == body
+
+
+@pytest.mark.parametrize(
     ("body", "reason"),
     [
         ({"Machine": "app-unknown", "Input": {}}, "no state machine app-unknown"),
@@ -114,6 +129,7 @@ def test_what_a_schedule_woke_and_failed_is_woken_again(
             {"detail-type": "Step Functions Execution Status Change", "detail": {"stateMachineArn": "a:b"}},
             "lacks something",
         ),
+        ({"ruleName": "app_rotate_certificate", "topic": "x", "base64OriginalPayload": "e30="}, "asks again by itself"),
         ({"DDBStreamBatchInfo": {"streamArn": "a/b-data"}}, "no pipe of the fleet"),
         ({"DDBStreamBatchInfo": {}}, "lacks something"),
         ({"look": 0, "held": "too many"}, "before you confirm it"),
