@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.integration.deployment import eventually
+from tests.integration.features import rotation
 from tests.integration.sandbox.mqtt import Issued, issue
 
 ROOT = Path(__file__).parents[2]
@@ -23,50 +24,10 @@ SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
 PIN = "27182818"
 
 
-class RequestedKey:
-    """Stands for a private key that only its device has."""
-
-    def __init__(self, request):
-        self.request = request
-
-    def public_key(self):
-        return self.request.public_key()
-
-
-class Signer:
-    """The cloud's part of a rotation in one region: signs, registers and grants what any device asks for."""
-
-    def __init__(self, deployment, region):
-        self.deployment, self.region = deployment, region
-        self.signed = {}
-        operator = issue("rotation-operator", deployment.ca)
-        deployment.activate(region, operator)
-        self.connection = deployment.device("rotation-operator", region, operator)
-        assert self.connection.connect()
-        self.connection.client.on_message = self._hear
-        assert self.connection.subscribe("i/+/certificate/+")
-
-    def _hear(self, _client, _data, message):
-        thing, request = message.topic.split("/")[1::2]
-        body = json.loads(message.payload)
-        answer = self._create(thing, body["csr"]) if request == "create" else {"certificateId": self.signed[thing].id}
-        payload = json.dumps({"jobId": body["jobId"], **answer})
-        self.connection.client.publish(f"e/{thing}/certificate/{request}/accepted", payload, qos=1)
-
-    def _create(self, thing, csr):
-        request = x509.load_pem_x509_csr(csr.encode())
-        assert request.is_signature_valid
-        self.signed[thing] = new = issue(thing, self.deployment.ca, key=RequestedKey(request))
-        arn = self.deployment.activate(self.region, new, policy=f"{self.deployment.application}-device")
-        self.deployment.sandbox.client("iot", self.region).attach_thing_principal(thingName=thing, principal=arn)
-        return {"certificateId": new.id, "certificatePem": new.pem}
-
-
 @pytest.fixture(scope="module")
-def signer(deployment):
-    signer = Signer(deployment, deployment.regions[0])
-    yield signer
-    signer.connection.close()
+def fleet(deployment):
+    rotation.deploy(deployment, deployment.regions[0], signer="function")
+    return deployment
 
 
 class Program:
@@ -89,7 +50,7 @@ class Program:
         iot = self.deployment.sandbox.client("iot", self.region)
         eventually(lambda: "connected with" in self.said())
         thing = iot.describe_thing(thingName=self.name)["thingArn"]
-        job = f"rotate-{self.name}"
+        job = f"{self.deployment.application}-rotate-{self.name}"
         document = json.dumps({"operation": "ROTATE_CERTIFICATE", "keyType": key_type})
         iot.create_job(jobId=job, targets=[thing], document=document)
 
@@ -109,31 +70,38 @@ class Program:
         return self.log.read_text()
 
 
-def prepare(deployment, directory, issued, name):
-    (directory / "root.cert.pem").write_text(deployment.root.pem)
+def prepare(fleet, directory, issued, name):
+    (directory / "root.cert.pem").write_text(fleet.root.pem)
     (directory / f"{name}.cert.pem").write_text(issued.pem)
+
+
+def rotated(fleet, name):
+    """The certificateId that the registry holds for the current one, if a job made it and the device has shown it."""
+    row = fleet.row(fleet.regions[0], name)
+    assert {"JobId", "PresentedAt"} <= row["Certificates"][row["CertificateId"]].keys()
+    return row["CertificateId"]
 
 
 def current(directory, name):
     return Issued(x509.load_pem_x509_certificate((directory / f"{name}.cert.pem").read_bytes()), None)
 
 
-def test_a_device_joins_and_rotates_its_key_file(deployment, signer, tmp_path):
-    old, name = issue("program-files", deployment.ca), "program-files"
-    prepare(deployment, tmp_path, old, name)
+def test_a_device_joins_and_rotates_its_key_file(fleet, tmp_path):
+    old, name = issue("program-files", fleet.ca), "program-files"
+    prepare(fleet, tmp_path, old, name)
     key = tmp_path / f"{name}.key.pem"
     key.write_text(old.key_pem)
-    address = deployment.sandbox.regions[deployment.regions[0]]["mqtt"]
+    address = fleet.sandbox.regions[fleet.regions[0]]["mqtt"]
     arguments = ["--address", address, "--telemetry", "0.5"]
-    program = Program([sys.executable], deployment, name, tmp_path, arguments)
+    program = Program([sys.executable], fleet, name, tmp_path, arguments)
     assert program.rotate("ec384") == "SUCCEEDED"
-    assert current(tmp_path, name).id == signer.signed[name].id
+    assert current(tmp_path, name).id == rotated(fleet, name) != old.id
     assert serialization.load_pem_private_key(key.read_bytes(), None).curve.key_size == 384
     assert key.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "previous" / key.name).read_text() == old.key_pem
     assert not (tmp_path / "next").exists()
     assert "PRIVATE" not in program.said()
-    messages = eventually(lambda: deployment.messages(deployment.regions[0], name))
+    messages = eventually(lambda: fleet.messages(fleet.regions[0], name))
     assert {message["topic"] for message in messages} == {f"i/{name}/telemetry"}
 
 
@@ -163,9 +131,9 @@ def token(tmp_path, monkeypatch):
     return key, [f"--pkcs11-{name}={value}" for name, value in named.items()], environment
 
 
-def test_a_device_rotates_a_key_that_never_leaves_its_token(deployment, signer, tmp_path, token):
+def test_a_device_rotates_a_key_that_never_leaves_its_token(fleet, tmp_path, token):
     key, arguments, environment = token
-    host, port = deployment.sandbox.regions[deployment.regions[0]]["mqtt"].split(":")
+    host, port = fleet.sandbox.regions[fleet.regions[0]]["mqtt"].split(":")
     hosts = tmp_path / "hosts"
     hosts.write_text(f"{host} iot.example.com\n")
     private = ["unshare", "-rm", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(hosts)]
@@ -173,11 +141,11 @@ def test_a_device_rotates_a_key_that_never_leaves_its_token(deployment, signer, 
         pytest.skip("no private mount namespace here (unshare -rm)")
     name, directory = "program-token", tmp_path / "device"
     directory.mkdir()
-    old = issue(name, deployment.ca, key=key)
-    prepare(deployment, directory, old, name)
+    old = issue(name, fleet.ca, key=key)
+    prepare(fleet, directory, old, name)
     arguments += ["--address", f"iot.example.com:{port}"]
-    program = Program([*private, str(SDK_PYTHON)], deployment, name, directory, arguments, **environment)
+    program = Program([*private, str(SDK_PYTHON)], fleet, name, directory, arguments, **environment)
     assert program.rotate("ec256") == "SUCCEEDED"
-    assert current(directory, name).id == signer.signed[name].id != old.id
+    assert current(directory, name).id == rotated(fleet, name) != old.id
     assert not list(directory.rglob("*key*"))
     assert PIN not in program.said()

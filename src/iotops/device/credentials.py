@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from iotops.device import files, keys
 from iotops.device.certificates import certificate_id, encode, fitting, public_bytes, read_certificates, request
-from iotops.device.errors import DeviceError
+from iotops.device.errors import DeviceError, Unable
 
 Which = Literal["current", "next"]
 
@@ -84,11 +84,19 @@ class Credentials(ABC):
         return certificate_id(read_certificates(self.pair(which).certificate)[0])
 
     def make_next(self, key_type: str) -> None:
-        """Make a key and a request for it; what was begun before, and the previous pair, are gone then."""
+        """Make a key and a request for it; what was begun before, and the previous pair, are gone then.
+
+        Raises:
+            Unable: there is no room, or the token does not make such keys.
+
+        """
         self.discard_next()
         files.remove(self._previous)
-        files.make_directory(self._following)
-        files.write(self._request, self._make_key(key_type))
+        try:
+            files.make_directory(self._following)
+            files.write(self._request, self._make_key(key_type))
+        except OSError as error:
+            raise Unable(f"a new key cannot be stored: {error.strerror}") from error
 
     @property
     def requests(self) -> bool:
@@ -105,6 +113,7 @@ class Credentials(ABC):
 
         Raises:
             Unfit: it is not for this device's next key.
+            Unable: there is no room.
 
         """
         chain = fitting(
@@ -114,7 +123,10 @@ class Credentials(ABC):
             root=self.root,
             known=read_certificates(self._certificate)[1:],
         )
-        files.write(self.pair("next").certificate, encode(chain))
+        try:
+            files.write(self.pair("next").certificate, encode(chain))
+        except OSError as error:
+            raise Unable(f"the new certificate cannot be stored: {error.strerror}") from error
 
     def promote(self) -> None:
         """Make the next pair the current one, and the current one the previous one."""

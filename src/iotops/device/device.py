@@ -41,7 +41,7 @@ from typing import Any, Literal
 from iotops.device import keys
 from iotops.device.connection import Connection, Endpoint
 from iotops.device.credentials import Credentials, Pair, Which
-from iotops.device.errors import ConnectionProblem, Refused
+from iotops.device.errors import ConnectionProblem, Refused, Unable
 from iotops.device.jobs import TEMPORARY, Job, Jobs, Message, job_of
 from iotops.device.mqtt import PahoConnection
 from iotops.device.rotation import OPERATION, Patience, Rotation, Step
@@ -193,11 +193,11 @@ class Device:
             self.report(job, "REJECTED", f"operation {job.operation!r} is unknown here; known: {OPERATION}")
             return
         try:
-            key_type = keys.key_type_of(job.document.get("keyType") or keys.DEFAULT)
+            self.rotation.begin(job.id, keys.key_type_of(job.document.get("keyType") or keys.DEFAULT))
         except ValueError as error:
             self.report(job, "REJECTED", str(error))
-            return
-        self.rotation.begin(job.id, key_type)
+        except Unable as error:
+            self.report(job, "FAILED", str(error))
 
     def report(self, job: Job, status: str, reason: str = "") -> None:
         """Report how a job went."""

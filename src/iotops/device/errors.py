@@ -8,7 +8,11 @@ class DeviceError(Exception):
     """The device cannot work with what it was given: one line for its owner."""
 
 
-class Unfit(Exception):
+class Unable(Exception):
+    """A new pair cannot be made or kept; the old one still works."""
+
+
+class Unfit(Unable):
     """A certificate that the device was sent is not for it."""
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from iotops.device import files
 from iotops.device.credentials import Credentials, Which
-from iotops.device.errors import DeviceError, Unfit
+from iotops.device.errors import DeviceError, Unable, Unfit
 from iotops.device.jobs import Jobs, Message
 
 OPERATION = "ROTATE_CERTIFICATE"
@@ -112,10 +112,19 @@ class Rotation:
         return f"e/{self._credentials.thing_name}/certificate/+/+"
 
     def begin(self, job_id: str, key_type: str) -> None:
-        """Make a key and a request, unless those of this very job are there."""
+        """Make a key and a request, unless those of this very job are there.
+
+        Raises:
+            Unable: they cannot be made.
+
+        """
         if self.state and self.state.job_id == job_id and self._credentials.requests:
             return
-        self._credentials.make_next(key_type)
+        try:
+            self._credentials.make_next(key_type)
+        except Unable:
+            self._credentials.discard_next()
+            raise
         self._enter(State(job_id, Step.ASK))
 
     def says(self, presented: Which) -> Message | None:
@@ -183,6 +192,9 @@ class Rotation:
             self._credentials.keep_next(pem)
         except Unfit as error:
             self._fail(f"certificate refused by the device: {error}")
+        except Unable as error:
+            self._credentials.discard_next()  # makes room for what is to be remembered
+            self._fail(str(error))
         else:
             self._go(Step.PRESENT)
 

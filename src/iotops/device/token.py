@@ -23,7 +23,7 @@ from pkcs11.util.rsa import encode_rsa_public_key
 from iotops.device import keys
 from iotops.device.certificates import public_bytes, read_certificates
 from iotops.device.credentials import Credentials, Which
-from iotops.device.errors import DeviceError
+from iotops.device.errors import DeviceError, Unable
 
 _USE = MechanismFlag.SIGN | MechanismFlag.VERIFY
 _STAYS = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
@@ -79,6 +79,12 @@ class TokenCredentials(Credentials):
 
     def _make_key(self, key_type: str) -> bytes:
         label = self._key("next")
+        try:
+            return self._generate(label, key_type)
+        except pkcs11.PKCS11Error as error:
+            raise Unable(f"the token makes no {key_type} key: {_words(error)}") from error
+
+    def _generate(self, label: str, key_type: str) -> bytes:
         for kind in (ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY):
             for found in self._session.get_objects({Attribute.CLASS: kind, Attribute.LABEL: label}):
                 found.destroy()

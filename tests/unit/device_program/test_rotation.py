@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
+import os
 import shutil
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from iotops.device import files
 from iotops.device.device import Device
 from iotops.device.errors import DeviceError
 from iotops.device.rotation import State, Step
@@ -297,6 +300,28 @@ def test_a_request_that_was_deleted_is_made_anew(world):
     shutil.rmtree(world.directory / "next")
     world.run()
     assert world.cloud.status() == ("SUCCEEDED", "")
+
+
+@pytest.mark.parametrize(
+    ("full", "problem"),
+    [
+        ("dev-1.key.pem", "a new key cannot be stored: No space left on device"),
+        ("dev-1.csr.pem", "a new key cannot be stored: No space left on device"),
+        ("dev-1.cert.pem", "the new certificate cannot be stored: No space left on device"),
+    ],
+)
+def test_a_full_disk(world, monkeypatch, full, problem):
+    real = files.write
+
+    def write(path, data, **options):
+        if path == world.directory / "next" / full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path, data, **options)
+
+    monkeypatch.setattr(files, "write", write)
+    world.cloud.give()
+    world.run()
+    keeps_the_old_one(world, problem)
 
 
 def test_a_rejected_commit(world):
