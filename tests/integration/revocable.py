@@ -121,6 +121,12 @@ class Revocable:
 
     def playbook(self, *arguments: str, name: str = "revoke_devices") -> tuple[int, str]:
         """Run a playbook with variables; exit code and output."""
+        run = self.start(*arguments, name=name)
+        output, _none = run.communicate()
+        return run.returncode, output
+
+    def start(self, *arguments: str, name: str) -> subprocess.Popen[str]:
+        """Start a playbook with variables, in a session of its own."""
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
@@ -128,6 +134,13 @@ class Revocable:
         }
         extra = [part for argument in arguments for part in ("-e", argument)]
         program = Path(sys.executable).with_name("ansible-playbook")
-        command = [program, f"playbooks/{name}.yml", "-i", self.inventory, *extra]
-        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        return run.returncode, run.stdout + run.stderr
+        return subprocess.Popen(
+            [program, f"playbooks/{name}.yml", "-i", self.inventory, *extra],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )

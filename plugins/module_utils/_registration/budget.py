@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.quotas import CALLS, Quotas
 
 SLOWEST = 1 / 16  # of the rate that was allowed at first
-RECOVERY = 1.1  # with each look at which nothing was throttled
+RECOVERY = 1.02  # with each look at which nothing was throttled
 ROUNDING = 1e-6  # seconds
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,9 +19,9 @@ from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.writes import READ_AT_ONCE, existing, parts
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError
 
-EXPECTED = ("ThingName", "WriteId", "Version")
 # Errors of converge-device, which has tried for two minutes by then.
 THROTTLED = re.compile(r"\w+\.(Throttling|ProvisionedThroughputExceeded|RequestLimitExceeded)Exception\b")
+Written = tuple[str, int]  # WriteId and Version of a row: there may be a million
 TABLES = {"inventory": "device-inventory", "status": "device-status"}
 
 
@@ -37,7 +37,7 @@ class Follower:
     client: Any
     application: str
     threads: int
-    pending: dict[str, Row] = field(default_factory=dict)
+    pending: dict[str, Written] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -45,9 +45,9 @@ class Follower:
         """Rows that it still has to apply, without those that it could not."""
         return len(self.pending) - len(self.failed)
 
-    def expect(self, rows: Iterable[Row]) -> None:
-        """Wait for these rows, or what descends from them."""
-        self.pending.update((row["ThingName"], {name: row[name] for name in EXPECTED}) for row in rows)
+    def expect(self, rows: Mapping[str, Written]) -> None:
+        """Wait for these rows, by name, or what descends from them."""
+        self.pending.update(rows)
 
     def require(self) -> None:
         """Ask it once.
@@ -95,14 +95,15 @@ class Follower:
         return bool(error) and is_new and THROTTLED.match(error) is not None
 
     def _is_applied(self, status: Item) -> bool:
-        wanted = self.pending[status["ThingName"]]
-        if status.get("AppliedWriteId") == wanted["WriteId"]:
+        name = status["ThingName"]
+        write_id, version = self.pending[name]
+        if status.get("AppliedWriteId") == write_id:
             return True
         if "AppliedWriteId" not in status:
             return False
         # Somebody changed the row since it was expected, or the region has yet to see it.
-        tables = {f"{name}_table": f"{self.application}-{table}" for name, table in TABLES.items()}
-        return not lag_behind(self.client, wanted, **tables)
+        tables = {f"{kind}_table": f"{self.application}-{table}" for kind, table in TABLES.items()}
+        return not lag_behind(self.client, {"ThingName": name, "WriteId": write_id, "Version": version}, **tables)
 
     def missing(self) -> list[str]:
         """What is pending, and why, a line for each device."""
@@ -112,4 +113,9 @@ class Follower:
         ]
 
 
-__all__ = ["EXPECTED", "Follower"]
+def written(row: Row) -> Written:
+    """What a region is expected to apply of a row."""
+    return row["WriteId"], row["Version"]
+
+
+__all__ = ["Follower", "Written", "written"]

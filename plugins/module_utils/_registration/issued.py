@@ -9,6 +9,7 @@ What the function certificate-identity of a region would not trust is refused he
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,7 +51,7 @@ class Issued:
 class IssuedDevices:
     """Certificates of one issuing CA: all valid ones, those of the devices named, or those in a manifest.
 
-    There may be a million ``devices``; :meth:`read` fetches one of their certificates when it is its turn.
+    There may be a million ``devices``; :meth:`read` fetches the certificate of one when it is its turn, in any thread.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class IssuedDevices:
         self._authority = Authority(AuthorityTree(absolute(authority_path), "issuing"))
         self._issuer = self._authority.certificate.fingerprint(hashes.SHA256()).hex()
         self._manifest = absolute(manifest) if manifest else None
+        self._lock = threading.Lock()
         if self._manifest:
             self.devices = list(_listed(self._manifest))
         elif devices_file or names:
@@ -92,7 +94,8 @@ class IssuedDevices:
     def read(self, device: Issued) -> DeviceCertificate:
         """Return a device's certificate; raise PkiError saying why it may not be registered."""
         now = datetime.now(UTC)
-        entry = self._authority.ledger.find(device.serial)
+        with self._lock:  # a ledger reads its file for one caller at a time
+            entry = self._authority.ledger.find(device.serial)
         if entry is None:
             raise PkiError("its certificate is not in the ledger of the issuing CA")
         if entry.state(now) != "valid":

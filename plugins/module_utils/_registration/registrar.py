@@ -10,7 +10,7 @@ write units, and one device that came in meanwhile would undo the other 99. AWS 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from typing import Any
 
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.budget import Budget
-from ansible_collections.iotops.fleet.plugins.module_utils._registration.following import EXPECTED, Follower
+from ansible_collections.iotops.fleet.plugins.module_utils._registration.following import Follower, Written, written
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.issued import Issued, IssuedDevices
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.rows import (
     KNOWN,
@@ -44,16 +44,16 @@ REPORT_SECONDS = 10.0
 
 @dataclass
 class Plan:
-    """The devices that are ``new``, the rows of those ``known`` (name, WriteId, Version), why others are left alone."""
+    """The devices that are ``new``, the rows of those ``known``, and why others are left alone, by name."""
 
     new: list[Issued] = field(default_factory=list)
-    known: list[Row] = field(default_factory=list)
+    known: dict[str, Written] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
     def add(self, other: Plan) -> None:
         """Take in another plan."""
         self.new += other.new
-        self.known += other.known
+        self.known |= other.known
         self.refused |= other.refused
 
 
@@ -106,7 +106,7 @@ class Registrar:
                 plan.new.append(device)
                 new.append(certificate)
             elif why == KNOWN and row:
-                plan.known.append({name: row[name] for name in EXPECTED})
+                plan.known[device.name] = written(row)
             else:
                 plan.refused[device.name] = why
         return plan, new
@@ -133,12 +133,11 @@ class Registrar:
                 now, certificates = self._survey(batch)
                 for chunk in parts(certificates, max(1, min(self.threads, int(budget.rate)))):
                     pace.admit(len(chunk))
-                    written = [row for row in pool.map(self._put, chunk) if row]
-                    pace.wrote(written)
-                    names = {row["ThingName"] for row in written}
-                    now.new = [device for device in now.new if device.name not in names]
+                    rows = {row["ThingName"]: written(row) for row in pool.map(self._put, chunk) if row}
+                    pace.wrote(rows)
+                    now.new = [device for device in now.new if device.name not in rows]
                 for each in (now, self._sorted(now.new)):
-                    plan.known += each.known
+                    plan.known |= each.known
                     plan.refused |= each.refused
                     pace.expect(each.known)
         return pace.written
@@ -185,12 +184,12 @@ class _Pace:
                     break
                 self._sleep(min(seconds, LOOK_SECONDS))
 
-    def expect(self, rows: list[Row]) -> None:
+    def expect(self, rows: Mapping[str, Written]) -> None:
         """Every region is to apply these."""
         for each in self._followers:
             each.expect(rows)
 
-    def wrote(self, rows: list[Row]) -> None:
+    def wrote(self, rows: Mapping[str, Written]) -> None:
         """Count these, and expect them."""
         self.written += len(rows)
         self.expect(rows)

@@ -87,7 +87,7 @@ def test_who_was_throttled_goes_half_as_fast_and_recovers() -> None:
         limited.throttled()
     assert limited.rate == pytest.approx(10 * SLOWEST)
     rates = []
-    for _each in range(100):
+    for _each in range(200):
         limited.recover()
         rates.append(limited.rate)
     assert rates == sorted(rates)
