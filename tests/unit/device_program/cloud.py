@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from iotops.device import files
+from iotops.device.certificates import public_bytes
 from iotops.device.connection import Connection
 from iotops.device.credentials import FileCredentials
 from iotops.device.device import Clock, Device
@@ -171,11 +173,10 @@ class Cloud:
 class FakeConnection(Connection):
     """A connection to the cloud above."""
 
-    def __init__(self, cloud, pair):
+    def __init__(self, cloud, pair, public_key):
         self.cloud, self.inbox = cloud, deque()
         certificate = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
-        key = serialization.load_pem_private_key(Path(pair.key).read_bytes(), None)
-        assert key.public_key() == certificate.public_key(), "a pair that does not fit"
+        assert public_key(pair.key) == public_bytes(certificate.public_key()), "a pair that does not fit"
         self.principal = certificate.fingerprint(hashes.SHA256()).hex()
 
     def connect(self, timeout):
@@ -209,18 +210,27 @@ class FakeConnection(Connection):
             self.cloud.line = None
 
 
+def in_file(path):
+    """The public half of a key in a file."""
+    return public_bytes(serialization.load_pem_private_key(Path(path).read_bytes(), None).public_key())
+
+
 @dataclass
 class World:
-    """A cloud and the directory of a device."""
+    """A cloud and the directory of a device. ``public_key`` looks up what a pair names as its key."""
 
-    directory: object
+    directory: Path
     cloud: Cloud = field(default_factory=Cloud)
+    public_key: Callable = in_file
+
+    def credentials(self):
+        """What the device has on its disk."""
+        return FileCredentials(self.directory, THING)
 
     def device(self, kind=Device, **arguments):
         """The device, switched on."""
-        credentials = FileCredentials(self.directory, THING)
-        dial = lambda pair: FakeConnection(self.cloud, pair)  # noqa: E731
-        return kind(credentials, dial, patience=PATIENCE, clock=self.cloud.clock, **arguments)
+        dial = lambda pair: FakeConnection(self.cloud, pair, self.public_key)  # noqa: E731
+        return kind(self.credentials(), dial, patience=PATIENCE, clock=self.cloud.clock, **arguments)
 
     def run(self, kind=Device):
         """Let the device do all its jobs."""
@@ -231,7 +241,7 @@ class World:
     @property
     def held(self):
         """The certificateId of the current pair on the disk."""
-        return FileCredentials(self.directory, THING).certificate_id()
+        return self.credentials().certificate_id()
 
 
 def write_pair(directory, pair: Issued):
@@ -245,6 +255,12 @@ def world(tmp_path, monkeypatch):
     """A device with an old certificate, and a cloud that knows it."""
     world = World(tmp_path)
     write_pair(tmp_path, OLD)
+    let_power_go(world, monkeypatch)
+    return world
+
+
+def let_power_go(world, monkeypatch):
+    """Each change of the disk draws power."""
     for name in ("write", "move", "remove", "make_directory"):
         real = getattr(files, name)
 
@@ -253,4 +269,3 @@ def world(tmp_path, monkeypatch):
             return real(*arguments, **options)
 
         monkeypatch.setattr(files, name, drawing)
-    return world
