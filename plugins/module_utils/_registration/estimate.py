@@ -23,7 +23,7 @@ PRICES = {
     "pipe request": 0.40,
 }
 # Of a device in each region; certificates and policies are registered and attached for nothing.
-EVERYWHERE = {
+EVERYWHERE: dict[str, float] = {
     "registry operation": 2,  # CreateThing, AttachThingPrincipal
     "write unit": 3 + 1 + 2,  # the row in the replica, its entry in the index, lease and status
     "read unit": 1 + 3 + 1 + 1,  # row and revocations, the row again, and the status by who waits
@@ -31,7 +31,7 @@ EVERYWHERE = {
     "pipe request": 1,
 }
 TRANSITIONS = 24  # of converge-device, of a row that is new
-MACHINES = {
+MACHINES: dict[str, dict[str, float]] = {
     "EXPRESS": {"express request": 1, "express GB-s": 0.044},  # docs/performance.md
     "STANDARD": {"transition": TRANSITIONS},
 }

@@ -173,6 +173,7 @@ class _Pace:
         self.written = 0
         self._began = self._reported_at = self._changed_at = self._clock()
         self._looked_at = float("-inf")
+        self._failed_before: dict[str, int] = {}
 
     def admit(self, count: int) -> None:
         """Return when so many more rows may be written."""
@@ -202,6 +203,8 @@ class _Pace:
             return
         self._looked_at = now
         applied, throttled = _look(self._followers)
+        for each in self._followers:
+            self._failed_before.setdefault(each.region, len(each.failed))
         if throttled:
             self._budget.throttled()
         else:
@@ -217,7 +220,9 @@ class _Pace:
             self._tell()
 
     def _is_ahead(self) -> bool:
-        return max(each.behind for each in self._followers) >= max(1, AHEAD_SECONDS * self._budget.rate)
+        """Whether a region has too much left; what it could not apply counts, unless that was so before this run."""
+        left = max(len(each.pending) - self._failed_before[each.region] for each in self._followers)
+        return left >= max(1, AHEAD_SECONDS * self._budget.rate)
 
     def _tell(self) -> None:
         self._reported_at = self._clock()

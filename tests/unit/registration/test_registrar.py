@@ -92,6 +92,7 @@ class World:
     share: float = 1.0
     now: float = 0.0
     rows: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
     furthest: int = 0
     lines: list[str] = field(default_factory=list)
 
@@ -113,7 +114,8 @@ class World:
             waiting = [name for name in list(self.rows) if name not in applied]
             self._credit[region] = min(self._credit[region] + speed * seconds, len(waiting))
             for name in waiting[: int(self._credit[region])]:
-                applied[name] = {"ThingName": name, "AppliedWriteId": self.rows[name]["WriteId"]}
+                done = {"Error": self.error} if self.error else {"AppliedWriteId": self.rows[name]["WriteId"]}
+                applied[name] = {"ThingName": name, **done}
                 self._credit[region] -= 1
             self.furthest = max(self.furthest, len(self.rows) - len(applied))
 
@@ -162,6 +164,18 @@ def test_a_region_that_does_not_follow_at_all_ends_the_run_and_the_next_one_goes
     assert (len(plan.known), len(plan.new)) == (written, 1000 - written)
     assert registrar.write(plan, world.budget, world.followers, 300) == 1000 - written
     assert world.furthest <= AHEAD_SECONDS * 10 + registrar.threads
+
+
+def test_regions_that_can_apply_nothing_end_the_run_unless_that_was_so_before() -> None:
+    world = World({HOME: 50.0, AWAY: 50.0}, error="Iot.ResourceNotFoundException: no such policy")
+    registrar = world.registrar(Devices(1000))
+    with pytest.raises(FleetError, match=r"^60\d of 1000 rows .*eu-west-1 0 \(and 60\d failed\)"):
+        registrar.write(registrar.plan(), world.budget, world.followers, 300)
+    world.error = ""
+    plan = registrar.plan()
+    for each in world.followers:
+        each.expect(plan.known)
+    assert registrar.write(plan, world.budget, world.followers, 300) == 1000 - len(plan.known)
 
 
 def test_waiting_ends_when_nothing_more_is_applied_and_what_is_missing_is_named() -> None:
