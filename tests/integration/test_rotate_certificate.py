@@ -23,7 +23,7 @@ from tests.integration.sandbox.mqtt import Device, Issued
 
 HOME, AWAY = "eu-west-1", "us-west-2"
 BOTH = (HOME, AWAY)
-JOB = "test-fleet-rotate-1"
+JOB = "test-fleet-rotate-by-hand"
 
 
 @pytest.fixture(scope="module")

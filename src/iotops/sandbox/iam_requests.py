@@ -3,8 +3,9 @@
 
 Attaching and detaching are authorised on the certificate (or other target), a stream's calls on the stream, those of a
 connection on the client, those of a named shadow on the shadow, those of targets on their policy, those of a CA or a
-domain configuration on itself; what a queue does in batches, as what it does singly. The gateway's plain HTTP, which
-never leaves the machine, stands for TLS, so that policies may insist on it.
+domain configuration on itself, those of a job's execution on the thing and on the job; what a queue does in batches, as
+what it does singly. The gateway's plain HTTP, which never leaves the machine, stands for TLS, so that policies may
+insist on it.
 Source: "Actions, resources, and condition keys" of AWS IoT, of Amazon DynamoDB and of Amazon SQS, Service Authorization
 Reference.
 """
@@ -27,6 +28,7 @@ _PRINCIPALS = re.compile(r"/things/[^/]+/principals")
 _CONFIGURATION = re.compile(r"/domainConfigurations/([^/]+)")
 _AUTHORITY = re.compile(r"/cacertificate/([^/]+)")
 _SHADOW = re.compile(r"/things/([^/]+)/shadow")
+_EXECUTION = re.compile(r"/things/([^/]+)/jobs/([^/]+)(?:/.*)?")
 _SINGLE = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:SendMessage")
 _BATCHES = {f"{action}Batch": action for action in _SINGLE}
 
@@ -95,6 +97,18 @@ def _extract(original: Any) -> Any:
     return extract_resource_arn
 
 
+def _several(original: Any) -> Any:
+    def iot_resource_arns(method: str, path: str, body: bytes, region: str, account_id: str) -> list[str]:
+        """All that a request has to be allowed on, where that is more than one."""
+        if execution := _EXECUTION.fullmatch(path):
+            thing, job = execution.groups()
+            return [f"arn:aws:iot:{region}:{account_id}:{name}" for name in (f"thing/{thing}", f"job/{job}")]
+        found: list[str] = original(method, path, body, region, account_id)
+        return found
+
+    return iot_resource_arns
+
+
 def _secure(original: Any) -> Any:
     def pin_request_origin(source_ip: str, secure_transport: bool) -> None:  # noqa: ARG001 - the base's signature
         original(source_ip, True)
@@ -105,6 +119,7 @@ def _secure(original: Any) -> Any:
 def install() -> None:
     """Name the resource and the transport as AWS does."""
     replace(app, "pin_request_origin", "source_ip, secure_transport", _secure)
+    replace(iam_actions, "iot_resource_arns", "method, path, body, region, account_id", _several)
     parameters = "service, method, path, headers, body, query_params, region, account_id"
     replace(iam_actions, "extract_resource_arn", parameters, _extract)
     replace(iam_actions, "extract_iam_action", "service, method, path, headers, body, query_params", _action)

@@ -110,6 +110,32 @@ def test_streams_are_authorised_by_their_arn(sandbox: Sandbox) -> None:
         limited.describe_stream(StreamArn=streams[1])
 
 
+def test_the_execution_of_a_job_is_authorised_on_the_thing_and_on_the_job(sandbox: Sandbox) -> None:
+    root = sandbox.client("iot", REGION)
+    things = [root.create_thing(thingName=name)["thingArn"] for name in ("iam-worker", "iam-idler")]
+    jobs = [root.create_job(jobId=name, targets=things, document="{}")["jobArn"] for name in ("iam-shown", "iam-other")]
+    statement = {"Action": "iot:DescribeJobExecution", "Resource": [things[0], jobs[0]]}
+    limited = role_client(sandbox, "foreman", "iot", statement)
+    found = limited.describe_job_execution(jobId="iam-shown", thingName="iam-worker")
+    assert found["execution"]["status"] == "QUEUED"
+    for job, thing in (("iam-other", "iam-worker"), ("iam-shown", "iam-idler")):
+        with pytest.raises(ClientError, match="DescribeJobExecution"):
+            limited.describe_job_execution(jobId=job, thingName=thing)
+
+
+def test_a_secret_is_authorised_by_its_arn_with_the_characters_that_aws_adds(sandbox: Sandbox) -> None:
+    root = sandbox.client("secretsmanager", REGION)
+    for name in ("iam-shown", "iam-shown-not"):
+        root.create_secret(Name=name, SecretString=name)
+    arn = f"arn:aws:secretsmanager:{REGION}:{sandbox.account_id}:secret:iam-shown-??????"
+    limited = role_client(
+        sandbox, "keeper", "secretsmanager", {"Action": "secretsmanager:GetSecretValue", "Resource": arn}
+    )
+    assert limited.get_secret_value(SecretId="iam-shown")["SecretString"] == "iam-shown"
+    with pytest.raises(ClientError, match="GetSecretValue"):
+        limited.get_secret_value(SecretId="iam-shown-not")
+
+
 def test_the_gateway_counts_as_tls(sandbox: Sandbox) -> None:
     sqs = sandbox.client("sqs", REGION)
     arn = f"arn:aws:sqs:{REGION}:{sandbox.account_id}:only-tls"
