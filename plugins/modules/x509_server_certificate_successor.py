@@ -14,6 +14,7 @@ description:
   - Issues the successor of a server certificate that M(iotops.fleet.x509_server_certificate) made, with a new key, into
     the directory C(next) beside it. Names, key type and size and signature algorithm are those of the present one,
     since AWS takes up nothing else under an ARN that exists.
+  - With O(names) it is a replacement, which goes under an ARN of its own and may differ in all of that.
   - The present pair stays as it is until O(state=taken), so that it can be put back.
   - What a killed run left is finished by the next one; nothing is issued twice.
 options:
@@ -46,6 +47,12 @@ options:
     description: A successor is due now.
     type: bool
     default: false
+  names:
+    description:
+      - DNS names of a replacement; the key type is the one that O(authority) gives to servers. A successor is due when
+        the present certificate has others. One that was issued already stays as it is.
+    type: list
+    elements: str
   passphrase:
     description: Passphrase of the CA's private key, needed only when a certificate is issued.
     type: str
@@ -71,6 +78,12 @@ EXAMPLES = r"""
     path: /srv/pki/server
     authority: /srv/pki/intermediateCA
 
+- name: Issue a replacement by a CA with another kind of key
+  iotops.fleet.x509_server_certificate_successor:
+    path: /srv/pki/server
+    authority: /srv/pki/intermediateCA-G2
+    names: [iot.example.com]
+
 - name: Every region serves it now
   iotops.fleet.x509_server_certificate_successor:
     path: /srv/pki/server
@@ -94,6 +107,14 @@ reason:
   returned: success
   type: str
   sample: it was about to expire
+differences:
+  description:
+    - In what the successor differs from the present certificate so that AWS does not take it up under the same ARN, any
+      of V(key), V(names), V(signature).
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
 
 from typing import NoReturn
@@ -113,6 +134,7 @@ def main() -> NoReturn:
             "days": {"type": "int", "default": 375},
             "renew_before": {"type": "int", "default": 60},
             "renew": {"type": "bool", "default": False},
+            "names": {"type": "list", "elements": "str"},
             "passphrase": {"type": "str", "no_log": True},
         },
         supports_check_mode=True,
@@ -128,6 +150,7 @@ def main() -> NoReturn:
             renew_before=params["renew_before"],
             renew=params["renew"],
             passphrase=params["passphrase"],
+            names=params["names"],
             check_mode=module.check_mode,
         ),
     )

@@ -50,15 +50,23 @@ class RotatingFleet(Deployment):
             CertificateChain=(self.pki / "intermediateCA/certs/ca-chain.cert.pem").read_bytes(),
             Tags=[{"Key": "Name", "Value": f"{self.application}-server"}],
         )["CertificateArn"]
-        iot.create_domain_configuration(
-            domainConfigurationName=f"{self.application}-primary",
-            domainName=domain,
-            serverCertificateArns=[arn],
-            validationCertificateArn=acm.request_certificate(DomainName=domain, ValidationMethod="DNS")[
-                "CertificateArn"
-            ],
+        endpoint = iot.describe_endpoint(endpointType="iot:Data-ATS")["endpointAddress"]
+        self.stack(
+            region,
+            "endpoint",
+            DomainName=domain,
+            HostedZoneId=self.sandbox.hosted_zone_id,
+            ServerCertificateArn=arn,
+            DeviceEndpoint=endpoint,
         )
         return arn
+
+    def in_dns(self) -> list[str]:
+        """The regions that the name leads to."""
+        route53 = self.sandbox.client("route53", self.regions[0])
+        found = route53.list_resource_record_sets(HostedZoneId=self.sandbox.hosted_zone_id)["ResourceRecordSets"]
+        ours = [each for each in found if each["Name"] == f"{DOMAIN}." and each["Type"] == "CNAME"]
+        return sorted(each["SetIdentifier"] for each in ours)
 
     @property
     def present(self) -> Path:
@@ -73,7 +81,7 @@ class RotatingFleet(Deployment):
     def imported(self, region: str) -> tuple[str, str]:
         """ARN and fingerprint of the one server certificate in the region's ACM."""
         acm = self.sandbox.client("acm", region)
-        listed = acm.list_certificates(Includes={"keyTypes": ["EC_prime256v1"]})["CertificateSummaryList"]
+        listed = acm.list_certificates(Includes={"keyTypes": ["EC_prime256v1", "RSA_2048"]})["CertificateSummaryList"]
         arns = [each["CertificateArn"] for each in listed if each["Type"] == "IMPORTED"]
         assert len(arns) == 1, arns
         return arns[0], fingerprint(acm.get_certificate(CertificateArn=arns[0])["Certificate"])
@@ -84,8 +92,12 @@ class RotatingFleet(Deployment):
         return Server(host, int(port), DOMAIN, self.trust, 60)
 
     def rotate(self, *arguments: str) -> Run:
-        """Run the playbook."""
-        return Playbooks(self.sandbox, self._inventory()).run("playbooks/rotate_server_certificate.yml", *arguments)
+        """Run the playbook that rotates."""
+        return self.playbooks().run("playbooks/rotate_server_certificate.yml", *arguments)
+
+    def replace(self, *arguments: str) -> Run:
+        """Run the playbook that replaces."""
+        return self.playbooks().run("playbooks/replace_server_certificate.yml", *arguments)
 
     def playbooks(self) -> Playbooks:
         """The playbooks on this fleet, for those who want to stop one."""
@@ -94,7 +106,7 @@ class RotatingFleet(Deployment):
     def _build(self) -> None:
         shared: dict[str, Any] = {
             "key_profile": "ec",
-            "organization": "Example",
+            "organization": self.application,
             "serial_policy": "random",
             "passphrase": None,
             "issuer_passphrase": None,
@@ -102,10 +114,20 @@ class RotatingFleet(Deployment):
         }
         root, issuing = str(self.pki / "rootCA"), str(self.pki / "intermediateCA")
         ensure_authority(
-            path=root, authority_type="root", common_name="Example Root", days=7300, issuer_path=None, **shared
+            path=root,
+            authority_type="root",
+            common_name=f"{self.application} Root CA",
+            days=7300,
+            issuer_path=None,
+            **shared,
         )
         ensure_authority(
-            path=issuing, authority_type="issuing", common_name="Example G1", days=3650, issuer_path=root, **shared
+            path=issuing,
+            authority_type="issuing",
+            common_name=f"{self.application} Issuing CA G1",
+            days=3650,
+            issuer_path=root,
+            **shared,
         )
         ensure_server_certificate(
             path=str(self.pki / "server"),
@@ -145,6 +167,8 @@ class RotatingFleet(Deployment):
                 "secret_key": "any-will-do",
             },
             "server_rotation_timeout": 60,
+            "server_replacement_timeout": 60,
+            "server_replacement_drain": 3,
         }
         path = self.directory / "inventory.yml"
         path.write_text(json.dumps({"regions": {"hosts": hosts, "vars": variables}}))
@@ -193,11 +217,12 @@ class Session:
         body = _text(f"i/{self.name}/load") + self.sent.to_bytes(2, "big") + json.dumps({"n": self.sent}).encode()
         self._writer.write(b"\x32" + _length(len(body)) + body)
 
-    async def close(self) -> None:
-        """Wait for what is not acknowledged yet, and leave."""
+    async def close(self, expected: int | None = None) -> None:
+        """Wait until all that was sent, or ``expected`` messages, are acknowledged, and leave."""
+        expected = self.sent if expected is None else expected
         deadline = time.monotonic() + 300
-        while len(self.acknowledged) < self.sent and not self.lost and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
+        while len(self.acknowledged) < expected and not self.lost and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
         self._listening.cancel()
         with contextlib.suppress(OSError, asyncio.CancelledError):
             self._writer.write(b"\xe0\x00")
@@ -214,8 +239,61 @@ class Session:
             self.lost = repr(error)
 
 
+class Caller:
+    """A device that asks DNS where to go before each message, and leaves after it."""
+
+    def __init__(self, fleet: RotatingFleet, name: str) -> None:
+        self.fleet, self.name = fleet, name
+        issued = fleet.issue(name)
+        self._files = issued.files(fleet.directory, chain=fleet.ca.pem)
+        for region in fleet.regions:
+            fleet.activate(region, issued)
+        self.acknowledged: dict[tuple[str, str], set[int]] = defaultdict(set)
+        self._sent = 0
+
+    async def call(self) -> None:
+        """One message; raises when the device is refused or would not trust what it is shown."""
+        regions = await asyncio.to_thread(self.fleet.in_dns)
+        region = regions[self._sent % len(regions)]
+        address = self.fleet.sandbox.regions[region]["mqtt"]
+        session = Session(self.name, region, address, self._files, self.fleet.trust, self._sent)
+        await session.connect()
+        session.publish()
+        await session.close(1)
+        self._sent = session.sent
+        self.acknowledged[self.name, region] |= session.acknowledged
+
+    @contextlib.contextmanager
+    def calling(self) -> Iterator[None]:
+        """A message after the other within; raises at the end what went wrong."""
+        end = threading.Event()
+
+        async def go_on() -> None:
+            while not end.is_set():
+                await self.call()
+                await asyncio.sleep(0.2)
+
+        failures: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                asyncio.run(go_on())
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            end.set()
+            thread.join()
+        if failures:
+            raise AssertionError(f"{self.name} after {self._sent} messages") from failures[0]
+
+
 class Load:
-    """Devices with a session in every region, each publishing once a second, in its regions by turns."""
+    """Devices with a session in every region, each publishing once a second in each of them."""
 
     def __init__(self, fleet: RotatingFleet, devices: int) -> None:
         self.sessions: dict[str, list[Session]] = defaultdict(list)
@@ -262,7 +340,8 @@ class Load:
             for position, sessions in enumerate(self.sessions.values()):
                 due = start + second + position / len(self.sessions)
                 await asyncio.sleep(max(0, due - time.monotonic()))
-                sessions[second % len(sessions)].publish()
+                for session in sessions:
+                    session.publish()
 
     async def _close(self) -> None:
         await asyncio.gather(*(session.close() for session in self.all))

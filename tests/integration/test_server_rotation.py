@@ -47,12 +47,13 @@ def missing(fleet: RotatingFleet, region: str, acknowledged: dict[tuple[str, str
 
 def wait_for_all(fleet: RotatingFleet, region: str, acknowledged: dict[tuple[str, str], set[int]]) -> None:
     """Wait as long as there are fewer and fewer; a sandbox that is behind is no loss."""
-    left, patience = missing(fleet, region, acknowledged), 60
+    left, idle, pause = missing(fleet, region, acknowledged), 0, 1
     while left:
-        assert patience, f"{left} acknowledged messages are missing in {region}"
-        time.sleep(1)
+        assert idle < 60, f"{left} acknowledged messages are missing in {region}"
+        time.sleep(pause)  # longer and longer, since to look costs the sandbox what it needs to catch up
         before, left = left, missing(fleet, region, acknowledged)
-        patience = 60 if left < before else patience - 1
+        idle = 0 if left < before else idle + pause
+        pause = min(10, pause * 2)
 
 
 def fail_to_rotate(fleet: RotatingFleet) -> None:

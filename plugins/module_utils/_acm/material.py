@@ -124,9 +124,7 @@ def require_reimportable(current: str, new: Certificate, *, arn: str) -> None:
 
     """
     old = certificates(current, option="certificate")[0]
-    remedy = (
-        "make the domain configuration anew (docs/runbooks/rotate_server_certificate.md, What a re-import cannot do)"
-    )
+    remedy = "replace it region after region (playbooks/replace_server_certificate.yml)"
     if key_description(old) != key_description(new):
         raise FleetError(
             f"certificate_path: the key is {key_description(new)}, but {arn} has {key_description(old)} and ACM cannot"

@@ -4,7 +4,8 @@
 """The server certificate's successor: a second pair beside the present one until every region serves it.
 
 It is what AWS takes up under the ARN that exists: names, key type and size and signature algorithm are those of
-the present certificate. The issuing CA may be one of another generation.
+the present certificate. The issuing CA may be one of another generation. A successor for names that are given is a
+replacement: it may differ in all of that, and goes under an ARN of its own.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.keys import (
     public_bytes,
     read_key,
 )
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import lifetime_of
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.names import dns_names
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import PROFILES, KeyType, lifetime_of
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.server import (
     ServerTree,
     Wanted,
@@ -86,9 +88,10 @@ def ensure_successor(
     renew_before: int,
     renew: bool,
     passphrase: str | None,
+    names: list[str] | None,
     check_mode: bool,
 ) -> dict[str, Any]:
-    """Return the result of the module x509_server_certificate_successor. Lifetimes in days.
+    """Return the result of the module x509_server_certificate_successor. Lifetimes in days; ``names``: a replacement.
 
     Raises:
         PkiError: a file is missing or damaged, or the CA cannot issue what AWS would take up.
@@ -96,7 +99,9 @@ def ensure_successor(
     """
     pair = Pair(ServerTree(absolute(path)))
     tree = AuthorityTree(absolute(authority_path), "issuing")
-    changes, reason = [], None
+    changes: list[str] = []
+    differences: list[str] = []
+    reason = None
     if state == "absent":
         changes += _remove(pair, check_mode=check_mode)
     elif state == "taken":
@@ -105,19 +110,27 @@ def ensure_successor(
         # Every region serves it; only one of the two whole pairs is left, and it is present and successor.
         changes += _take(pair, check_mode=check_mode)
         whole = pair.successor if check_mode else pair.server
-        return _result(whole, whole, tree, changes, _UNDER_WAY)
+        return _result(whole, whole, tree, changes, _UNDER_WAY, [])
     else:
         current = _current(pair)
-        lifetime = lifetime_of(days)
+        wanted = Wanted(
+            names=dns_names(names) if names else alternative_names(current),
+            lifetime=lifetime_of(days),
+            renew_before=timedelta(days=renew_before),
+            renew=renew,
+        )
         with open_authority(tree, passphrase=passphrase) as authority:
-            reason = _reason(pair, authority, current, timedelta(days=renew_before), renew=renew)
+            reason = _reason(pair, authority, current, wanted)
+            if reason:
+                differences = _differences(pair, authority, current, wanted)
             if reason and not pair.successor.certificate.exists():
-                _require_same_kind(authority, current, pair)
+                if names is None:
+                    _require_same_kind(authority, current, pair)
                 if not check_mode:
-                    _issue(pair, authority, current, lifetime)
-                names = ", ".join(alternative_names(current))
-                changes.append(f"{pair.successor.certificate}: issued for {names} ({reason})")
-    return _result(pair.server, pair.successor, tree, changes, reason)
+                    key_type = PROFILES[authority.profile]["server"] if "key" in differences else None
+                    _issue(pair, authority, key_type or key_type_of(current.public_key()), wanted)
+                changes.append(f"{pair.successor.certificate}: issued for {', '.join(wanted.names)} ({reason})")
+    return _result(pair.server, pair.successor, tree, changes, reason, differences)
 
 
 def _current(pair: Pair) -> x509.Certificate:
@@ -132,22 +145,42 @@ def _current(pair: Pair) -> x509.Certificate:
     return certificate
 
 
-def _reason(
-    pair: Pair, authority: Authority, current: x509.Certificate, renew_before: timedelta, *, renew: bool
-) -> str | None:
+def _reason(pair: Pair, authority: Authority, current: x509.Certificate, wanted: Wanted) -> str | None:
     """Why there is to be a successor, None when there is not."""
     reasons = {
         _UNDER_WAY: pair.successor.certificate.exists(),
+        "the names were others": sorted(alternative_names(current)) != sorted(wanted.names),
         "another CA had issued it": not authority.has_signed(current),
-        "it was about to expire": current.not_valid_after_utc - renew_before <= datetime.now(UTC),
-        "renewal was asked for": renew,
+        "it was about to expire": current.not_valid_after_utc - wanted.renew_before <= datetime.now(UTC),
+        "renewal was asked for": wanted.renew,
     }
     return next((reason for reason, applies in reasons.items() if applies), None)
 
 
+def _differences(pair: Pair, authority: Authority, current: x509.Certificate, wanted: Wanted) -> list[str]:
+    """In what the successor, which may have to be issued yet, differs so that AWS does not take it up in place."""
+    issued = read_certificate(pair.successor.certificate)
+    digest = current.signature_hash_algorithm
+    key_type, names = key_type_of(current.public_key()), sorted(alternative_names(current))
+    if issued is None:
+        found = {
+            "key": key_type.algorithm != authority.profile,
+            "names": names != sorted(wanted.names),
+            "signature": digest is None or digest.name != authority.signer.digest.name,
+        }
+    else:
+        theirs = issued.signature_hash_algorithm
+        found = {
+            "key": key_type != key_type_of(issued.public_key()),
+            "names": names != sorted(alternative_names(issued)),
+            "signature": digest is None or theirs is None or digest.name != theirs.name,
+        }
+    return [what for what, differs in found.items() if differs]
+
+
 def _require_same_kind(authority: Authority, current: x509.Certificate, pair: Pair) -> None:
     """A leaf has the algorithm of its CA, and AWS IoT takes up the same signature algorithm only."""
-    remedy = "see docs/runbooks/rotate_server_certificate.md, What a re-import cannot do"
+    remedy = "replace it with playbooks/replace_server_certificate.yml"
     key_type = key_type_of(current.public_key())
     if key_type.algorithm != authority.profile:
         raise PkiError(
@@ -163,11 +196,13 @@ def _require_same_kind(authority: Authority, current: x509.Certificate, pair: Pa
         )
 
 
-def _issue(pair: Pair, authority: Authority, current: x509.Certificate, lifetime: timedelta) -> None:
+def _issue(pair: Pair, authority: Authority, key_type: KeyType, wanted: Wanted) -> None:
     tree = pair.successor
     private_directories(tree.folders(), check_mode=False)
-    key = read_key(tree.key) if tree.key.exists() else begin_key(tree, key_type_of(current.public_key()))
-    wanted = Wanted(names=alternative_names(current), lifetime=lifetime, renew_before=timedelta(), renew=False)
+    for left in (tree.key, tree.next_key):  # by a run that was killed and wanted another one
+        if left.exists() and key_type_of(read_key(left)) != key_type:
+            left.unlink()
+    key = read_key(tree.key) if tree.key.exists() else begin_key(tree, key_type)
     issue_into(tree, authority, key, wanted)
     private_files([tree.key], check_mode=False)
 
@@ -194,7 +229,12 @@ def _remove(pair: Pair, *, check_mode: bool) -> list[str]:
 
 
 def _result(
-    present: ServerTree, next_one: ServerTree, authority: AuthorityTree, changes: list[str], reason: str | None
+    present: ServerTree,
+    next_one: ServerTree,
+    authority: AuthorityTree,
+    changes: list[str],
+    reason: str | None,
+    differences: list[str],
 ) -> dict[str, Any]:
     current, successor = (
         {
@@ -210,6 +250,7 @@ def _result(
         "current": current,
         "successor": successor if reason else None,
         "reason": reason,
+        "differences": differences,
         "diff": difference(changes),
     }
 

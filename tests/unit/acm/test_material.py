@@ -85,7 +85,7 @@ def test_a_renewal_may_take_the_old_place():
     ],
 )
 def test_what_aws_would_not_take_up_may_not(new: Any, why: str):
-    with pytest.raises(FleetError, match=f"{why}.*What a re-import cannot do"):
+    with pytest.raises(FleetError, match=f"{why}.*replace_server_certificate"):
         require_reimportable(server().pem, new().certificate, arn="arn:x")
 
 

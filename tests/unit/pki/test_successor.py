@@ -24,6 +24,7 @@ def ensure(pki: Pki, **changes: Any) -> dict[str, Any]:
         "renew_before": 60,
         "renew": False,
         "passphrase": None,
+        "names": None,
         "check_mode": False,
     }
     return successor.ensure_successor(**{**arguments, **changes})
@@ -152,6 +153,33 @@ def test_a_ca_of_the_next_generation_may_issue_it(served: Pki) -> None:
     assert not ensure(served, authority_path=str(second))["changed"]
 
 
+NAMES = ["iot.example.com", "mqtt.example.com"]
+
+
+def test_a_replacement_may_have_another_kind_of_key(served: Pki) -> None:
+    second = served.path / "intermediateCA-G2"
+    served.ensure_issuing(path=str(second), common_name="Example Issuing CA G2", key_profile="rsa")
+    wanted = {"authority_path": str(second), "names": NAMES}
+    predicted = ensure(served, **wanted, check_mode=True)
+    assert (predicted["reason"], predicted["differences"]) == ("another CA had issued it", ["key"])
+    assert not (served.path / "server/next").exists()
+    Path(ensure(served, renew=True)["successor"]["certificate"]).unlink()  # a killed run left a key of the former kind
+    result = ensure(served, **wanted)
+    assert (result["successor"]["key_type"], result["differences"]) == ("RSA 2048", ["key"])
+    assert result["successor"]["chain"] == str(second / "certs/ca-chain.cert.pem")
+    again = ensure(served)
+    assert (again["changed"], again["successor"], again["differences"]) == (False, result["successor"], ["key"])
+    assert ensure(served, state="taken")["current"]["key_type"] == "RSA 2048"
+
+
+def test_a_replacement_may_have_other_names(served: Pki) -> None:
+    assert ensure(served, names=NAMES[::-1])["reason"] is None
+    result = ensure(served, names=["iot.example.com", "new.example.com"])
+    assert (result["reason"], result["differences"]) == ("the names were others", ["names"])
+    assert result["successor"]["names"] == ["iot.example.com", "new.example.com"]
+    assert result["successor"]["key_type"] == "EC P-256"
+
+
 def test_a_ca_that_signs_in_another_way_is_refused(served: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Signer, "digest", hashes.SHA384())
     with pytest.raises(PkiError, match=r"signed with sha256, but .* signs with sha384"):
@@ -166,7 +194,7 @@ def test_what_could_not_be_put_back_or_taken_up_is_refused_before_anything_is_is
     other.ensure_issuing(key_profile="rsa")
     before = served.snapshot()
     for check_mode in (True, False):
-        with pytest.raises(PkiError, match=r"EC P-256 key.*RSA keys.*What a re-import cannot do"):
+        with pytest.raises(PkiError, match=r"EC P-256 key.*RSA keys.*replace_server_certificate"):
             ensure(served, renew=True, authority_path=str(other.issuing), check_mode=check_mode)
     assert served.snapshot() == before
     key = served.path / "server/private/server.key.pem"
