@@ -13,6 +13,7 @@ Answers = Mapping[str, Mapping[str, Any]]
 Issuer = Mapping[str, Any]
 
 PLAYBOOK = "ansible-playbook playbooks/rotate_issuing_ca.yml"
+RENEW = "ansible-playbook playbooks/rotate_devices.yml -e fleet_rotate_generation"
 GROUP_VARS = "in group_vars of the inventory"
 NOT_THERE: dict[str, Any] = {"state": "ABSENT", "common_name": "", "waiting": 0, "certificates": 0, "issued": 0}
 # Phases in which each action may be taken.
@@ -165,7 +166,7 @@ def _next(found: Mapping[str, Any], listed: Sequence[int]) -> str:
         case "introduced":
             steps.append(f"set fleet_ca_generation: {new} {GROUP_VARS} to issue from G{new}; {PLAYBOOK} --tags switch")
         case "switched" | "retiring" if found["waiting"]:
-            steps.append(f"renew the devices that wait for G{old}, or name them in fleet_ca_leave_behind")
+            steps.append(f"{RENEW}={old} renews the devices that wait, or name them in fleet_ca_leave_behind")
         case "switched" | "retiring":
             steps.append(f"{PLAYBOOK} --tags retire {confirm}")
         case "retired" | "deleting":
@@ -184,8 +185,8 @@ def _refusal(action: str, found: Mapping[str, Any], reached: Mapping[str, Mappin
         return f"the rotation from G{old} to G{new} is {phase}, {action} comes at another time; next: {found['next']}"
     if action in ("retire", "delete") and phase != "deleted" and found["waiting"]:
         return (
-            f"{found['waiting']} devices or certificates wait for G{old} (the table names them): renew or delete them, "
-            "or name them in fleet_ca_leave_behind"
+            f"{found['waiting']} devices or certificates wait for G{old} (the table names them): renew them "
+            f"({RENEW}={old}) or delete them, or name them in fleet_ca_leave_behind"
         )
     newer = [issuers.get(new, NOT_THERE) for issuers in reached.values()]
     if action == "abort" and any(each["certificates"] or each["issued"] or each["waiting"] for each in newer):

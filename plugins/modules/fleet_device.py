@@ -55,7 +55,7 @@ options:
     description: One certificate of the device that is to change. Needs O(certificate_state).
     type: str
   certificate_state:
-    description: What that certificate is to be. V(REVOKED) is final.
+    description: What that certificate is to be. V(ACTIVE) takes a retirement back, V(REVOKED) is final.
     type: str
     choices: [ACTIVE, INACTIVE, REVOKED]
   wait:

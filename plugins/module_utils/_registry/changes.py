@@ -15,6 +15,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import
     OWN_ATTRIBUTES,
     Row,
     last_not_after,
+    moment,
     revocation_keys,
 )
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError
@@ -92,7 +93,7 @@ def changes(row: Row, wanted: Wanted, now: datetime) -> dict[str, Any]:
     """
     after: dict[str, Any] = {
         "Attributes": _attributes(row, wanted),
-        "Certificates": _certificates(row, wanted.certificates or {}),
+        "Certificates": _certificates(row, wanted.certificates or {}, now),
         "PolicyNames": None if wanted.policy_names is None else sorted(set(wanted.policy_names)),
         "ThingGroups": None if wanted.thing_groups is None else sorted(set(wanted.thing_groups)),
         "ThingTypeName": wanted.thing_type,
@@ -129,18 +130,24 @@ def _attributes(row: Row, wanted: Wanted) -> dict[str, str] | None:
     return after
 
 
-def _certificates(row: Row, statuses: Mapping[str, str]) -> dict[str, Row]:
+def _certificates(row: Row, statuses: Mapping[str, str], now: datetime) -> dict[str, Row]:
     certificates: dict[str, Row] = dict(row["Certificates"])
     for certificate_id, status in statuses.items():
         if certificate_id not in certificates:
             raise FleetError(
                 f"certificate_id={certificate_id}: {row['ThingName']} has {', '.join(certificates) or 'none'}"
             )
-        if certificates[certificate_id]["Status"] == "REVOKED" != status:
+        entry = certificates[certificate_id]
+        was_revoked = "RevokeAt" in entry and moment(entry["RevokeAt"]) <= now
+        if (entry["Status"] == "REVOKED" or was_revoked) and status != "REVOKED":
             raise FleetError(
                 f"certificate_state={status}: {certificate_id} is REVOKED, which is final; issue a new one"
             )
-        certificates[certificate_id] = {**certificates[certificate_id], "Status": status}
+        gone = ("RetireAt", "RevokeAt") if status == "ACTIVE" else ()
+        certificates[certificate_id] = {
+            **{name: value for name, value in entry.items() if name not in gone},
+            "Status": status,
+        }
     return certificates
 
 

@@ -17,14 +17,20 @@ SHARED = (
 
 
 def deploy(deployment: Deployment, region: str, signer: str = "function") -> None:
-    """Upload the function, keep the CA's key and make the stack."""
+    """Upload the function, keep the CA's key and make the stack; where it is, only the signer changes."""
     from tests.integration.deployment import FILES
 
     paths = [FILES.parent / name for name in SHARED]
     package = deployment.upload(
         region, "rotate-certificate", "rotate_certificate", {path.name: path.read_text() for path in paths}
     )
-    deployment.sandbox.client("secretsmanager", region).create_secret(
-        Name=f"{deployment.application}-issuing-ca", SecretString=deployment.ca.key_pem + deployment.ca.pem
-    )
-    deployment.stack(region, "rotation", RotateCertificatePackage=package, Signer=signer)
+    secrets = deployment.sandbox.client("secretsmanager", region)
+    parameters = {"RotateCertificatePackage": package, "Signer": signer}
+    try:
+        secrets.create_secret(
+            Name=f"{deployment.application}-issuing-ca", SecretString=deployment.ca.key_pem + deployment.ca.pem
+        )
+    except secrets.exceptions.ResourceExistsException:
+        deployment.change_stack(region, "rotation", **parameters)
+    else:
+        deployment.stack(region, "rotation", **parameters)

@@ -73,6 +73,17 @@ def test_only_what_differs_is_changed(wanted: Wanted, changed: dict) -> None:
     assert changes(row(), wanted, NOW) == changed
 
 
+def test_a_certificate_that_is_set_active_does_not_retire_any_more() -> None:
+    leaving = {"RetireAt": "2026-02-01T12:00:00Z", "RevokeAt": "2026-02-08T12:00:00Z"}
+    before = row()
+    before["Certificates"]["c1"] = {**before["Certificates"]["c1"], **leaving}
+    assert changes(before, Wanted(certificates={"c1": "ACTIVE"}), NOW) == {"Certificates": row()["Certificates"]}
+    after = changes(before, Wanted(certificates={"c1": "INACTIVE"}), NOW)["Certificates"]["c1"]
+    assert after.items() >= leaving.items()
+    with pytest.raises(FleetError, match="c1 is REVOKED, which is final"):
+        changes(before, Wanted(certificates={"c1": "ACTIVE"}), NOW + timedelta(days=9))
+
+
 def test_a_deleted_row_outlives_its_certificates_and_a_cut_off_region() -> None:
     wanted = Wanted(state="DELETED")
     assert changes(row(), wanted, NOW)["ExpiresAt"] == datetime(2027, 2, 1, 12, tzinfo=UTC).timestamp()
