@@ -66,7 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: device.stop())
-        device.run(once=arguments.once)
+        try:
+            device.run(once=arguments.once)
+        except OSError as error:
+            raise DeviceError(f"{error.filename or arguments.directory}: {error.strerror}") from error
     return 0
 
 

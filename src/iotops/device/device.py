@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A device: connects, stays connected, sends telemetry and does the jobs that it is given.
 
-One device needs one thread (``Device.run``), and a process can be hundreds of them::
+One device needs one thread (``Device.run``), and a process can be 300 of them (paho-mqtt waits with select)::
 
     credentials = FileCredentials(directory, "dev-1")
     device = Device(credentials, dialer(credentials, Endpoint.parse("iot.example.com", "127.0.10.13:8883")))
@@ -222,10 +222,10 @@ class Device:
         before = self.rotation.state
         self.heard(message)
         if self.rotation.state != before:
-            step = self.rotation.step
-            self._log.info("rotation: %s", step or "ended")
+            state = self.rotation.state
+            self._log.info("rotation: %s", f"{state.step} {state.reason}".strip() if state else "ended")
             self._says_at = 0
-            if step == Step.SUCCEEDED:  # this connection was made with what is the current pair now
+            if self.rotation.step == Step.SUCCEEDED:  # this connection was made with what is the current pair now
                 self._presented = "current"
 
     def _speak(self) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Connections with keys in files, by paho-mqtt.
 
-The network work is done inside the calls, so that a device needs one thread, and a process can be many devices.
+The network work is done inside the calls, so that a device needs no other thread than its own.
 """
 
 from __future__ import annotations
@@ -108,9 +108,11 @@ class PahoConnection(Connection):
         return self._inbox.popleft()
 
     def close(self) -> None:
-        """Say goodbye."""
-        self._client.disconnect()
-        self._client.loop(0)
+        """Say goodbye, and leave no sockets to the garbage collector: its turn may come after the system's limit."""
+        client = self._client
+        client.disconnect()
+        client.loop(0)
+        client.on_connect = client.on_disconnect = client.on_subscribe = client.on_publish = client.on_message = None
 
     def _acknowledged(self, message: int | None, what: str, timeout: float) -> None:
         self._await(lambda: message in self._answers, what, timeout)

@@ -21,7 +21,7 @@ from awsiot import mqtt5_client_builder
 
 from iotops.device.connection import KEEP_ALIVE_SECONDS, Connection, Endpoint
 from iotops.device.credentials import Pair
-from iotops.device.errors import Lost, Refused, Unreachable
+from iotops.device.errors import ConnectionProblem, Lost, Refused, Unreachable
 from iotops.device.token import Token
 
 _REFUSALS = (
@@ -31,6 +31,49 @@ _REFUSALS = (
     "AWS_ERROR_MQTT_UNEXPECTED_HANGUP",
 )
 _GOODBYE_SECONDS = 5
+_NEVER_MILLISECONDS = 600_000
+# Reason codes of MQTT 5 from here on are failures.
+_LEAST_FAILURE = 0x80
+
+
+class _Events:
+    """What the client tells, from its own threads.
+
+    Knows neither the client nor an exception that was raised, whose traceback knows it: they would live for ever.
+    """
+
+    def __init__(self, server_name: str) -> None:
+        self._server_name = server_name
+        self.connected: Future[tuple[type[ConnectionProblem], str] | None] = Future()
+        self.stopped = threading.Event()
+        self.closed = ""
+        self.inbox: queue.SimpleQueue[tuple[str, bytes] | None] = queue.SimpleQueue()
+
+    def on_success(self, _data: mqtt5.LifecycleConnectSuccessData) -> None:
+        """Connected."""
+        self.connected.set_result(None)
+
+    def on_failure(self, data: mqtt5.LifecycleConnectFailureData) -> None:
+        """Not connected."""
+        if data.connack_packet is not None:
+            self.connected.set_result((Refused, f"CONNECT: {data.connack_packet.reason_code.name}"))
+        else:
+            name = _name(data.exception)
+            problem = Refused if name in _REFUSALS else Unreachable
+            self.connected.set_result((problem, f"{self._server_name}: {name}"))
+
+    def on_disconnection(self, data: mqtt5.LifecycleDisconnectData) -> None:
+        """Connected no more."""
+        self.closed = _name(data.exception)
+        self.inbox.put(None)
+
+    def on_stopped(self, _data: mqtt5.LifecycleStoppedData) -> None:
+        """Stopped as it was told to."""
+        self.stopped.set()
+
+    def on_publish(self, data: mqtt5.PublishReceivedData) -> None:
+        """A message."""
+        self.inbox.put((data.publish_packet.topic, bytes(data.publish_packet.payload or b"")))
 
 
 class SdkConnection(Connection):
@@ -39,11 +82,8 @@ class SdkConnection(Connection):
     def __init__(
         self, endpoint: Endpoint, client_id: str, root: Path, pair: Pair, token: Token, library: Pkcs11Lib
     ) -> None:
-        self._endpoint = endpoint
-        self._connected: Future[None] = Future()
-        self._stopped = threading.Event()
-        self._closed: str | None = None
-        self._inbox: queue.SimpleQueue[tuple[str, bytes] | None] = queue.SimpleQueue()
+        self._server_name = endpoint.server_name
+        self._events = events = _Events(endpoint.server_name)
         self._client = mqtt5_client_builder.mtls_with_pkcs11(
             pkcs11_lib=library,
             user_pin=token.pin,
@@ -56,48 +96,55 @@ class SdkConnection(Connection):
             client_id=client_id,
             keep_alive_interval_sec=KEEP_ALIVE_SECONDS,
             session_behavior=mqtt5.ClientSessionBehaviorType.CLEAN,
-            on_publish_received=self._on_publish,
-            on_lifecycle_connection_success=lambda _data: self._connected.set_result(None),
-            on_lifecycle_connection_failure=self._on_failure,
-            on_lifecycle_disconnection=self._on_disconnect,
-            on_lifecycle_stopped=lambda _data: self._stopped.set(),
+            # It would connect again by itself: the device stops it long before.
+            min_reconnect_delay_ms=_NEVER_MILLISECONDS,
+            max_reconnect_delay_ms=_NEVER_MILLISECONDS,
+            on_publish_received=events.on_publish,
+            on_lifecycle_connection_success=events.on_success,
+            on_lifecycle_connection_failure=events.on_failure,
+            on_lifecycle_disconnection=events.on_disconnection,
+            on_lifecycle_stopped=events.on_stopped,
         )
 
     def connect(self, timeout: float) -> None:
         """Connect; see Connection."""
         self._client.start()
         try:
-            self._connected.result(timeout)
+            problem = self._events.connected.result(timeout)
         except FutureTimeout as error:
-            raise Unreachable(f"{self._endpoint.server_name}: no answer within {timeout:g} s") from error
+            raise Unreachable(f"{self._server_name}: no answer within {timeout:g} s") from error
+        if problem:
+            kind, text = problem
+            raise kind(text)
 
     def subscribe(self, filters: Sequence[str], timeout: float) -> None:
         """Subscribe; see Connection."""
         wanted = [mqtt5.Subscription(topic_filter=each, qos=mqtt5.QoS.AT_LEAST_ONCE) for each in filters]
-        packet = mqtt5.SubscribePacket(subscriptions=wanted)
-        answer = self._answer(self._client.subscribe(packet), f"SUBSCRIBE {', '.join(filters)}", timeout)
-        self._granted(answer.reason_codes, f"SUBSCRIBE {', '.join(filters)}")
+        packet, what = mqtt5.SubscribePacket(subscriptions=wanted), f"SUBSCRIBE {', '.join(filters)}"
+        self._granted(self._answer(self._client.subscribe(packet), what, timeout).reason_codes, what)
 
     def publish(self, topic: str, payload: bytes, timeout: float) -> None:
         """Publish; see Connection."""
-        packet = mqtt5.PublishPacket(topic=topic, payload=payload, qos=mqtt5.QoS.AT_LEAST_ONCE)
-        answer = self._answer(self._client.publish(packet), f"PUBLISH {topic}", timeout)
-        self._granted([answer.puback.reason_code], f"PUBLISH {topic}")
+        packet, what = (
+            mqtt5.PublishPacket(topic=topic, payload=payload, qos=mqtt5.QoS.AT_LEAST_ONCE),
+            f"PUBLISH {topic}",
+        )
+        self._granted([self._answer(self._client.publish(packet), what, timeout).puback.reason_code], what)
 
     def receive(self, timeout: float) -> tuple[str, bytes] | None:
         """Return the next message; see Connection."""
         try:
-            received = self._inbox.get(timeout=timeout) if timeout > 0 else self._inbox.get_nowait()
+            received = self._events.inbox.get(timeout=timeout)
         except queue.Empty:
             return None
         if received is None:
-            raise Lost(f"waiting for messages: the broker closed the connection ({self._closed})")
+            raise Lost(f"waiting for messages: the broker closed the connection ({self._events.closed})")
         return received
 
     def close(self) -> None:
         """Say goodbye."""
         self._client.stop(mqtt5.DisconnectPacket())
-        self._stopped.wait(_GOODBYE_SECONDS)
+        self._events.stopped.wait(_GOODBYE_SECONDS)
 
     def _answer(self, promised: Future[Any], what: str, timeout: float) -> Any:
         try:
@@ -105,31 +152,16 @@ class SdkConnection(Connection):
         except FutureTimeout as error:
             raise Lost(f"{what}: no answer within {timeout:g} s") from error
         except AwsCrtError as error:
-            raise Lost(f"{what}: {self._closed or error.name}") from error
+            raise Lost(f"{what}: {self._events.closed or error.name}") from error
 
     @staticmethod
     def _granted(codes: Sequence[Any], what: str) -> None:
-        if any(code >= 0x80 for code in codes):
+        if any(code >= _LEAST_FAILURE for code in codes):
             raise Lost(f"{what}: refused")
 
-    def _on_failure(self, data: mqtt5.LifecycleConnectFailureData) -> None:
-        self._client.stop()  # it would try again by itself
-        if self._connected.done():
-            return
-        if data.connack_packet is not None:
-            self._connected.set_exception(Refused(f"CONNECT: {data.connack_packet.reason_code.name}"))
-        else:
-            name = getattr(data.exception, "name", str(data.exception))
-            problem = Refused if name in _REFUSALS else Unreachable
-            self._connected.set_exception(problem(f"{self._endpoint.server_name}: {name}"))
 
-    def _on_disconnect(self, data: mqtt5.LifecycleDisconnectData) -> None:
-        self._client.stop()
-        self._closed = getattr(data.exception, "name", str(data.exception))
-        self._inbox.put(None)
-
-    def _on_publish(self, data: mqtt5.PublishReceivedData) -> None:
-        self._inbox.put((data.publish_packet.topic, bytes(data.publish_packet.payload or b"")))
+def _name(error: Exception | None) -> str:
+    return getattr(error, "name", str(error))
 
 
 def library(token: Token) -> Pkcs11Lib:
