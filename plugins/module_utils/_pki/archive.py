@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,7 +23,8 @@ from cryptography import x509
 
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.authority import Authority
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.files import PUBLIC, SECRET, sync_file
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.files import PUBLIC, SECRET, count_lines, sync_file
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.index import Index
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.layouts import Layout
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import serial_text
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.manifest import Manifest
@@ -70,6 +72,7 @@ class Archive(Layout):
         self._manifest = manifest or self.manifest_of(path)
         self._lines_of = Manifest(authority.certificate)
         self._open: tuple[BinaryIO, ...] = ()
+        self._stored: dict[str, int] = {}
 
     @staticmethod
     def manifest_of(path: Path) -> Path:
@@ -82,22 +85,22 @@ class Archive(Layout):
         return {"archive": str(path), "certificate": f"{name}.cert.pem", "private_key": f"{name}.key.pem"}
 
     @cached_property
-    def _known(self) -> tuple[dict[str, int], int, str]:
-        """The places of the lines in the manifest by name, the length of what is recorded, and the last name in it."""
-        places: dict[str, int] = {}
+    def _known(self) -> tuple[Index, int, str]:
+        """Where lines of the manifest begin, the length of what is recorded, and the last name in it."""
+        index = Index(count_lines(self._manifest))
         end, last, unrecorded = 0, "", 0
         for place, following, line in self._lines():
+            index.add(line["ThingName"].encode(), place)
             if self._recorded(line):
                 end, last, unrecorded = following, line["ThingName"], 0
             else:
                 unrecorded += 1
-            places[line["ThingName"]] = place
         if unrecorded > max(BATCH.values()):
             raise PkiError(
                 f"{self._manifest} has {unrecorded} certificates at its end that are not in the CA's index.txt: "
                 f"restore that, or choose another archive"
             )
-        return {name: place for name, place in places.items() if place < end}, end, last
+        return index, end, last
 
     def _lines(self) -> Iterator[tuple[int, int, dict[str, Any]]]:
         if not self._manifest.exists():
@@ -124,15 +127,22 @@ class Archive(Layout):
         return self._authority.ledger.find(serial_text(int(line["Serial"], 16))) is not None
 
     def find(self, name: str, *, with_key: bool) -> x509.Certificate | None:  # noqa: ARG002
-        """Return the certificate in the manifest."""
-        place = self._known[0].get(name)
-        if place is None:
+        """Return the certificate in the manifest, if it was there at first or came with the last batch."""
+        index, end, _last = self._known
+        places = [place for place in index.places(name.encode()) if place < end]
+        if name in self._stored:
+            places.append(self._stored[name])
+        if not places:
             return None
         if not self.path.exists():
             raise PkiError(f"{self._manifest} has no archive {self.path}: restore it, or choose another archive")
         with self._manifest.open("rb") as file:
-            file.seek(place)
-            return x509.load_pem_x509_certificate(json.loads(file.readline())["CertificatePem"].encode("ascii"))
+            for place in reversed(places):
+                file.seek(place)
+                line = json.loads(file.readline())
+                if line["ThingName"] == name:
+                    return x509.load_pem_x509_certificate(line["CertificatePem"].encode("ascii"))
+        return None
 
     def has_key(self, name: str) -> bool:  # noqa: ARG002
         """Return False: nothing in an archive is replaced."""
@@ -149,7 +159,7 @@ class Archive(Layout):
         return [*changes, f"{self.path}: finished"]
 
     def _is_complete(self) -> bool:
-        _places, length, last = self._known
+        _index, length, last = self._known
         if not self._manifest.exists() or self._manifest.stat().st_size != length:
             return False
         with self.path.open("rb") as file:
@@ -159,7 +169,7 @@ class Archive(Layout):
 
     def _cut(self) -> None:
         """Open archive and manifest where what is recorded ends."""
-        _places, length, last = self._known
+        _index, length, last = self._known
         archive, manifest = (
             os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, mode), "rb+")
             for path, mode in ((self.path, SECRET), (self._manifest, PUBLIC))
@@ -192,10 +202,9 @@ class Archive(Layout):
 
     def store(self, staged: Staged) -> None:
         """Add them to the archive, then to the manifest."""
-        places, place = self._known[0], self._open[1].tell()
-        for (name, _serial), line in zip(staged.issued, staged.lines.splitlines(keepends=True), strict=True):
-            places[name] = place
-            place += len(line)
+        lengths = map(len, staged.lines.splitlines(keepends=True))
+        places = accumulate(lengths, initial=self._open[1].tell())
+        self._stored = {name: place for (name, _serial), place in zip(staged.issued, places, strict=False)}
         for file, content in zip(self._open, (staged.members, staged.lines), strict=True):
             file.write(content)
             file.flush()

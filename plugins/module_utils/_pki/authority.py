@@ -95,18 +95,18 @@ class Authority:
             self.certificate
         )
 
-    def serial_numbers(self, count: int) -> list[int]:
+    def serial_numbers(self, count: int) -> Iterator[int]:
         """Return `count` serial numbers that the ledger does not have, as this authority's openssl.cnf chooses them."""
         if self.tree.serial_policy() == "random":
-            return [x509.random_serial_number() for _ in range(count)]
-        numbers = list(take_serials(self.tree.serial, count))
+            return (x509.random_serial_number() for _ in range(count))
+        numbers = take_serials(self.tree.serial, count)
         taken = next((number for number in numbers if self.ledger.find(serial_text(number))), None)
         if taken is not None:
             raise PkiError(
                 f"serial number {serial_text(taken)} is in {self.tree.ledger} already: "
                 f"write a number above the highest one there into {self.tree.serial}"
             )
-        return numbers
+        return iter(numbers)
 
     def issue(self, request: Request) -> x509.Certificate:
         """Return the live certificate recorded for exactly this request, or sign and record one.
@@ -117,7 +117,7 @@ class Authority:
         recorded = self._recorded(request, now)
         if recorded is not None:
             return recorded
-        certificate = self.signer.sign(request, serial=self.serial_numbers(1)[0], now=now)
+        certificate = self.signer.sign(request, serial=next(self.serial_numbers(1)), now=now)
         entry = entry_of(certificate)
         write_atomic(self.tree.issued(entry.serial), encode_certificate(certificate))
         self.ledger.append([entry])

@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain, compress, islice
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
-from ansible_collections.iotops.fleet.plugins.module_utils._aws.progress import write_progress
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.archive import Archive
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.authority import (
     Authority,
@@ -26,27 +24,23 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.authority import
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.certificates import (
     Signer,
     describe,
-    encode_certificate,
-    entry_of,
-    time_text,
 )
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.files import write_lines
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.keys import public_bytes
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.layouts import Flat, Folders, Layout
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import serial_text
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.manifest import Manifest, differs, require_free_columns
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.manifest import ensure_manifest, require_free_columns
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.mint import Minter, mint
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.names import common_name_of
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import (
     DEVICE_KEY_TYPES,
     PROFILES,
     KeyType,
     lifetime_of,
 )
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.progress import Progress
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.standing import problem_of
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.tree import AuthorityTree
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.wanted import (
     Device,
+    Devices,
     devices_by_name,
     devices_in_file,
     devices_with_requests,
@@ -55,15 +49,13 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.wanted import (
 # So many refused devices are named in an error; the rest is counted.
 _NAMED = 5
 _LAYOUTS: dict[str, type[Layout]] = {"folders": Folders, "flat": Flat, "archive": Archive}
-# Seconds between two lines of progress.
-_EVERY = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """The device certificates that are wanted: see the options of the module x509_device_certificates."""
 
-    devices: list[Device]
+    devices: Devices
     with_keys: bool
     layout: type[Layout]
     path: Path
@@ -74,6 +66,18 @@ class Wanted:
     max_results: int
     progress_path: str | None
     processes: int | None
+
+    def first(self) -> list[Device]:
+        """Return those that are described one by one."""
+        return list(islice(self.devices, self.max_results))
+
+    def names(self, chosen: bytearray) -> Iterator[str]:
+        """Yield the names of those with a 1."""
+        return (device.name for device in compress(self.devices, chosen))
+
+    def missing(self, kept: bytearray) -> Iterator[Device]:
+        """Yield those with a 0."""
+        return (device for device, stays in zip(self.devices, kept, strict=True) if not stays)
 
 
 def ensure_device_certificates(
@@ -112,7 +116,8 @@ def ensure_device_certificates(
         progress_path=progress_path,
         processes=processes,
     )
-    require_free_columns(wanted.devices)
+    if devices_file:
+        require_free_columns(wanted.devices)
     authority_tree = AuthorityTree(absolute(authority_path), "issuing")
     if check_mode:
         return _predict(authority_tree, wanted)
@@ -120,7 +125,7 @@ def ensure_device_certificates(
         return _converge(wanted.layout(wanted.path, authority, wanted.manifest), authority, wanted)
 
 
-def _devices(names: Sequence[str], devices_file: str | None, requests: Sequence[str]) -> list[Device]:
+def _devices(names: Sequence[str], devices_file: str | None, requests: Sequence[str]) -> Devices:
     if requests:
         return devices_with_requests(requests)
     return devices_in_file(devices_file) if devices_file else devices_by_name(names)
@@ -134,159 +139,130 @@ def _manifest_path(path: str, layout: str, manifest: str | None) -> Path | None:
 
 def _predict(authority_tree: AuthorityTree, wanted: Wanted) -> dict[str, Any]:
     if not authority_tree.certificate.exists():
-        return _result(wanted, [device.name for device in wanted.devices], [], lambda _name: None)
+        return _result(wanted, bytearray(len(wanted.devices)), [], [], {})
     authority = Authority(authority_tree)
     layout = wanted.layout(wanted.path, authority, wanted.manifest)
     unfinished = layout.unfinished()
-    present = _present(layout, authority, wanted, unfinished)
-    missing = [device.name for device in wanted.devices if device.name not in present]
-    changes = layout.repair(present, check_mode=True)
-    if not missing:
-        changes += _write_manifest(layout, authority, wanted, check_mode=True)
-    certificate_of = _certificates(layout, wanted)
-    return _result(
-        wanted, [*missing, *unfinished], changes, lambda name: certificate_of(name) if name in present else None
-    )
+    kept = _kept(layout, authority, wanted, unfinished)
+    changes = layout.repair(wanted.names(kept), check_mode=True)
+    if all(kept):
+        changes += _ensure_manifest(layout, authority, wanted, check_mode=True)
+    return _result(wanted, kept, unfinished, changes, _found(layout, wanted, compress(wanted.first(), kept)))
 
 
 def _converge(layout: Layout, authority: Authority, wanted: Wanted) -> dict[str, Any]:
     finished = layout.finish()
-    present = _present(layout, authority, wanted)
-    missing = [device for device in wanted.devices if device.name not in present]
-    signer = authority.signer if missing else None
-    changes = layout.repair(present, check_mode=False)
+    kept = _kept(layout, authority, wanted)
+    signer = None if all(kept) else authority.signer
+    changes = layout.repair(wanted.names(kept), check_mode=False)
+    certificates = _found(layout, wanted, compress(wanted.first(), kept))
     if signer:
-        _issue(layout, authority, signer, missing, wanted)
-    changes += _write_manifest(layout, authority, wanted, check_mode=False)
-    return _result(wanted, [*(device.name for device in missing), *finished], changes, _certificates(layout, wanted))
+        certificates |= _issue(layout, authority, signer, kept, wanted)
+    changes += _ensure_manifest(layout, authority, wanted, check_mode=False)
+    return _result(wanted, kept, finished, changes, certificates)
 
 
-def _present(layout: Layout, authority: Authority, wanted: Wanted, unfinished: Container[str] = ()) -> dict[str, None]:
-    """Return the names of those whose certificates are to stay, in order; raise PkiError if some need a decision.
+def _found(layout: Layout, wanted: Wanted, devices: Iterable[Device]) -> dict[str, x509.Certificate | None]:
+    return {device.name: layout.find(device.name, with_key=wanted.with_keys) for device in devices}
+
+
+def _kept(layout: Layout, authority: Authority, wanted: Wanted, unfinished: Container[str] = ()) -> bytearray:
+    """Return which devices' certificates are to stay, a 1 or 0 for each; raise PkiError if some need a decision.
 
     `unfinished` are those that a killed run has left to be moved into place.
     """
     now = datetime.now(UTC)
-    present: dict[str, None] = {}
+    kept = bytearray()
     refused: list[str] = []
+    more = 0
     for device in wanted.devices:
-        if device.name in unfinished:
-            continue
-        if device.public_key and layout.has_key(device.name):
-            raise PkiError(f"{device.name}: its private key is in {layout.path}; sign requests into another folder")
-        if wanted.renew and layout.replaces:
-            continue
-        certificate = layout.find(device.name, with_key=wanted.with_keys)
-        if certificate is not None and certificate.not_valid_after_utc <= now:
-            certificate = None
-        problem = _problem(authority, device, certificate, now, renew=wanted.renew)
-        if problem:
-            refused.append(f"{device.name}: {problem}")
-        elif certificate is not None:
-            present[device.name] = None
+        certificate = None
+        if device.name not in unfinished:
+            certificate, problem = _standing(layout, authority, wanted, device, now)
+            if problem and len(refused) < _NAMED:
+                refused.append(f"{device.name}: {problem}")
+            elif problem:
+                more += 1
+        kept.append(certificate is not None)
     if refused:
-        more = f" (and {len(refused) - _NAMED} more)" if len(refused) > _NAMED else ""
-        raise PkiError(f"{'; '.join(refused[:_NAMED])}{more}; {layout.remedy}")
-    return present
+        raise PkiError(f"{'; '.join(refused)}{f' (and {more} more)' if more else ''}; {layout.remedy}")
+    return kept
 
 
-def _problem(
-    authority: Authority, device: Device, certificate: x509.Certificate | None, now: datetime, *, renew: bool
-) -> str | None:
-    """Return why this device must not silently keep its certificate or get another, None when it may."""
-    if certificate is None:
-        return None if renew else _problem_of_another(authority, device.name, now)
-    if common_name_of(certificate.subject) != device.name:
-        return f"the certificate in place is that of {common_name_of(certificate.subject)!r}"
-    if not authority.has_signed(certificate):
-        return "the certificate in place is from another CA"
-    if device.public_key and device.public_key != public_bytes(certificate.public_key()):
-        return "the certificate in place is for another key than the request"
-    entry = authority.ledger.find(serial_text(certificate.serial_number))
-    if entry is None:
-        return f"its certificate (serial {serial_text(certificate.serial_number)}) is not in {authority.tree.ledger}"
-    return f"its certificate (serial {entry.serial}) is revoked" if entry.status == "R" else None
+def _standing(
+    layout: Layout, authority: Authority, wanted: Wanted, device: Device, now: datetime
+) -> tuple[x509.Certificate | None, str | None]:
+    """Return the certificate that a device may keep, and why it may neither silently keep it nor get another."""
+    if device.public_key and layout.has_key(device.name):
+        raise PkiError(f"{device.name}: its private key is in {layout.path}; sign requests into another folder")
+    if wanted.renew and layout.replaces:
+        return None, None
+    certificate = layout.find(device.name, with_key=wanted.with_keys)
+    if certificate is not None and certificate.not_valid_after_utc <= now:
+        certificate = None
+    return certificate, problem_of(authority, device, certificate, now, renew=wanted.renew)
 
 
-def _problem_of_another(authority: Authority, name: str, now: datetime) -> str | None:
-    live = authority.ledger.live(name, now)
-    if not live:
-        return None
-    newest = f"serial {live[-1].serial}, until {time_text(live[-1].expires)}"
-    return f"the ledger has a live certificate ({newest}) whose files are not in place: restore them, or revoke it"
-
-
-def _issue(layout: Layout, authority: Authority, signer: Signer, devices: Sequence[Device], wanted: Wanted) -> None:
-    key_type = wanted.key_type or PROFILES[authority.profile]["device"]
-    minter = Minter(signer=signer, key_type=key_type, lifetime=wanted.lifetime)
-    orders = list(zip(devices, authority.serial_numbers(len(devices)), strict=True))
-    progress = _Progress(len(devices), wanted.progress_path)
+def _issue(
+    layout: Layout, authority: Authority, signer: Signer, kept: bytearray, wanted: Wanted
+) -> dict[str, x509.Certificate | None]:
+    """Issue to those devices that do not keep theirs; return the certificates that are to be described."""
+    count = kept.count(0)
+    minter = Minter(signer, wanted.key_type or PROFILES[authority.profile]["device"], wanted.lifetime)
+    orders = zip(wanted.missing(kept), authority.serial_numbers(count), strict=True)
+    progress = Progress(count, wanted.progress_path)
+    described = {device.name: device for device in wanted.first()}
+    certificates: dict[str, x509.Certificate | None] = {}
     layout.begin()
-    for staged in mint(minter, layout.stage, orders, processes=wanted.processes):
+    for staged in mint(
+        minter, layout.stage, orders, count=count, with_keys=wanted.with_keys, processes=wanted.processes
+    ):
         layout.store(staged)
         authority.ledger.record(staged.ledger)
         layout.publish(staged)
         progress.add(len(staged.issued))
-    layout.end()
-
-
-class _Progress:
-    def __init__(self, total: int, path: str | None) -> None:
-        self._total, self._done, self._path = total, 0, path
-        self._started = self._written = time.monotonic()
-
-    def add(self, count: int) -> None:
-        self._done += count
-        now = time.monotonic()
-        if self._done < self._total and now - self._written < _EVERY:
-            return
-        self._written = now
-        rate = self._done / max(now - self._started, 1e-3)
-        left = (self._total - self._done) / rate
-        write_progress(
-            self._path, f"{self._done} of {self._total} certificates issued, {rate:.0f} a second, {left:.0f} s left"
+        certificates |= _found(
+            layout, wanted, [described[name] for name, _serial in staged.issued if name in described]
         )
+    layout.end()
+    return certificates
 
 
-def _write_manifest(layout: Layout, authority: Authority, wanted: Wanted, *, check_mode: bool) -> list[str]:
-    """Make the manifest of a layout that does not keep one what it should be; return what was (or would be) changed."""
-    path = wanted.manifest
-    if path is None or layout.keeps_manifest or not differs(path, _manifest(layout, authority, wanted)):
+def _ensure_manifest(layout: Layout, authority: Authority, wanted: Wanted, *, check_mode: bool) -> list[str]:
+    if wanted.manifest is None or layout.keeps_manifest:
         return []
-    if not check_mode:
-        write_lines(path, _manifest(layout, authority, wanted))
-    return [f"{path}: written"]
 
+    def certificates() -> Iterator[tuple[Device, x509.Certificate]]:
+        for device in wanted.devices:
+            certificate = layout.find(device.name, with_key=wanted.with_keys)
+            if certificate is not None:
+                yield device, certificate
 
-def _manifest(layout: Layout, authority: Authority, wanted: Wanted) -> Iterator[bytes]:
-    manifest = Manifest(authority.certificate)
-    for device in wanted.devices:
-        certificate = layout.find(device.name, with_key=wanted.with_keys)
-        if certificate is not None:
-            der = certificate.public_bytes(serialization.Encoding.DER)
-            yield manifest.line(device, entry_of(certificate), der, encode_certificate(certificate).decode("ascii"))
-
-
-def _certificates(layout: Layout, wanted: Wanted) -> Callable[[str], x509.Certificate | None]:
-    return lambda name: layout.find(name, with_key=wanted.with_keys)
+    return ensure_manifest(wanted.manifest, authority.certificate, certificates, check_mode=check_mode)
 
 
 def _result(
-    wanted: Wanted, issued: Iterable[str], changes: list[str], certificate_of: Callable[[str], x509.Certificate | None]
+    wanted: Wanted,
+    kept: bytearray,
+    finished: Iterable[str],
+    changes: list[str],
+    certificates: Mapping[str, x509.Certificate | None],
 ) -> dict[str, Any]:
-    issued = list(dict.fromkeys(issued))
-    listed, more = issued[: wanted.max_results], len(issued) - wanted.max_results
+    before = dict.fromkeys(finished)  # by a run that was killed
+    if before:
+        for device in wanted.missing(kept):
+            before.pop(device.name, None)
+    issued = kept.count(0) + len(before)
+    named = (device.name for device in wanted.missing(kept))
+    listed = [*islice(chain(named, before), wanted.max_results)]
     changes = changes + [f"{wanted.path / name}: issued" for name in listed]
-    if more > 0:
-        changes.append(f"{wanted.path}: {more} more issued")
+    if issued > len(listed):
+        changes.append(f"{wanted.path}: {issued - len(listed)} more issued")
     return {
         "changed": bool(changes),
         "count": len(wanted.devices),
-        "issued_count": len(issued),
-        "certificates": [
-            _description(wanted, device.name, certificate_of(device.name))
-            for device in wanted.devices[: wanted.max_results]
-        ],
+        "issued_count": issued,
+        "certificates": [_description(wanted, device.name, certificates.get(device.name)) for device in wanted.first()],
         "issued": listed,
         **({"manifest": str(wanted.manifest)} if wanted.manifest else {}),
         "diff": difference(changes),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -29,6 +30,16 @@ def write_new(path: Path, data: Iterable[bytes], *, mode: int = SECRET) -> None:
         file.writelines(data)
 
 
+def write_at(directory: int, name: str, data: bytes, *, mode: int = SECRET) -> None:
+    """As write_new, of a name in a directory that is open: several times faster than with whole paths."""
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode, dir_fd=directory)
+    try:
+        if os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+    finally:
+        os.close(descriptor)
+
+
 def write_atomic(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
     """Make `path` hold `data` durably: readers see the old content or the new, never a part.
 
@@ -45,6 +56,15 @@ def write_lines(path: Path, lines: Iterable[bytes], *, mode: int = PUBLIC) -> No
     sync_file(temporary)
     temporary.replace(path)
     sync_file(path.parent)
+
+
+def count_lines(path: Path) -> int:
+    """Return how many lines have an end, 0 when there is no such file."""
+    try:
+        with path.open("rb") as file:
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+    except FileNotFoundError:
+        return 0
 
 
 def sync_file(path: Path) -> None:
@@ -100,6 +120,6 @@ def _acquire(descriptor: int, directory: Path, deadline: float) -> None:
 
 
 __all__ = [
-    "DIRECTORY", "PUBLIC", "SECRET", "locked", "make_directory", "sync_file", "sync_files", "write_atomic",
-    "write_lines", "write_new",
+    "DIRECTORY", "PUBLIC", "SECRET", "count_lines", "locked", "make_directory", "sync_file", "sync_files", "write_at",
+    "write_atomic", "write_lines", "write_new",
 ]  # fmt: skip

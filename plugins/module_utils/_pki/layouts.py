@@ -10,11 +10,11 @@ device is ever given two live certificates.
 
 from __future__ import annotations
 
+import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -26,10 +26,9 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.files import (
     DIRECTORY,
     PUBLIC,
     make_directory,
-    sync_file,
     sync_files,
+    write_at,
     write_atomic,
-    write_new,
 )
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import Entry, serial_text
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.mint import Made, Staged
@@ -97,24 +96,6 @@ class Layout(ABC):
         """Leave nothing behind that is not wanted."""
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A device's certificate and private key."""
-
-    folder: Path
-    name: str
-
-    @property
-    def certificate(self) -> Path:
-        """The certificate."""
-        return self.folder / f"{self.name}{_CERTIFICATE}"
-
-    @property
-    def key(self) -> Path:
-        """The private key."""
-        return self.folder / f"{self.name}{_KEY}"
-
-
 class Flat(Layout):
     """All files in one folder."""
 
@@ -122,142 +103,162 @@ class Flat(Layout):
         super().__init__(path, authority, manifest)
         # Where pairs of this authority wait until they are recorded.
         self._staging = path / f".staging-{serial_text(authority.certificate.serial_number)}"
+        # Of that, of `path` and of newcerts while they are in use.
+        self._waiting = self._target = self._copies = -1
 
     @staticmethod
-    def _pair(folder: Path, name: str) -> Pair:
-        return Pair(folder, name)
-
-    def _folders(self, names: Iterable[str]) -> Iterator[Path]:  # noqa: ARG002  # one folder for all
-        yield self.path
+    def _base(name: str) -> str:
+        """The part of the names that the files of a device have in common."""
+        return name
 
     @classmethod
     def places(cls, path: Path, name: str) -> dict[str, str]:
         """Return the paths."""
-        pair = cls._pair(path, name)
-        return {"certificate": str(pair.certificate), "private_key": str(pair.key)}
+        base = path / cls._base(name)
+        return {"certificate": f"{base}{_CERTIFICATE}", "private_key": f"{base}{_KEY}"}
+
+    def _key(self, name: str) -> Path:
+        return Path(f"{self.path}/{self._base(name)}{_KEY}")
 
     def find(self, name: str, *, with_key: bool) -> x509.Certificate | None:
         """Return the certificate unless its key is missing."""
-        pair = self._pair(self.path, name)
-        certificate = read_certificate(pair.certificate)
-        return certificate if not with_key or pair.key.exists() else None
+        certificate = read_certificate(Path(f"{self.path}/{self._base(name)}{_CERTIFICATE}"))
+        if certificate is not None and with_key and not self._key(name).exists():
+            return None
+        return certificate
 
     def has_key(self, name: str) -> bool:
         """Tell whether there is a key file."""
-        return self._pair(self.path, name).key.exists()
+        return self._key(name).exists()
 
     def repair(self, names: Iterable[str], *, check_mode: bool) -> list[str]:
         """Make the folder, set modes."""
-        names = list(names)
-        changes = private_directories(self._folders(names), check_mode=check_mode)
-        return changes + private_files((self._pair(self.path, name).key for name in names), check_mode=check_mode)
+        changes = private_directories([self.path], check_mode=check_mode)
+        for name in names:
+            changes += self._repair(name, check_mode=check_mode)
+        return changes
+
+    def _repair(self, name: str, *, check_mode: bool) -> list[str]:
+        return private_files([self._key(name)], check_mode=check_mode)
 
     def begin(self) -> None:
         """Make the folder of those that wait."""
         make_directory(self._staging)
+        self._waiting, self._target, self._copies = (
+            os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            for path in (self._staging, self.path, self._authority.tree.copies)
+        )
 
     def stage(self, made: Sequence[Made]) -> Staged:
         """Write the pairs."""
         for one in made:
-            pair = self._pair(self._staging, one.device.name)
-            if pair.folder != self._staging:
-                pair.folder.mkdir(mode=DIRECTORY)
+            base = self._make_place(one.device.name)
             if one.key:
-                write_new(pair.key, (one.key,))
-            write_new(pair.certificate, (one.pem.encode("ascii"),), mode=PUBLIC)
+                write_at(self._waiting, f"{base}{_KEY}", one.key)
+            write_at(self._waiting, f"{base}{_CERTIFICATE}", one.pem.encode("ascii"), mode=PUBLIC)
         return Staged.of(made)
+
+    def _make_place(self, name: str) -> str:
+        return self._base(name)
 
     def store(self, staged: Staged) -> None:
         """Wait for all files and their folders."""
-        pairs = (self._pair(self._staging, name) for name, _serial in staged.issued)
-        paths = (path for pair in pairs for path in (pair.key, pair.certificate, pair.folder))
+        bases = (self._staging / self._base(name) for name, _serial in staged.issued)
+        paths = (path for base in bases for path in (Path(f"{base}{_KEY}"), Path(f"{base}{_CERTIFICATE}"), base.parent))
         sync_files(paths, 3 * len(staged.issued))
 
     def publish(self, staged: Staged) -> None:
-        """Move the pairs into place."""
+        """Move the pairs into place; a loss of power may undo that, and the next run does it again."""
         for name, serial in staged.issued:
-            self._publish(self._pair(self._staging, name), serial)
-        sync_file(self.path)
+            self._publish(name, serial)
 
-    def _publish(self, staged: Pair, serial: str) -> None:
+    def _publish(self, name: str, serial: str) -> None:
+        certificate, copy = f"{self._base(name)}{_CERTIFICATE}", f"{serial}.pem"
+        try:
+            os.link(certificate, copy, src_dir_fd=self._waiting, dst_dir_fd=self._copies)
+        except FileExistsError:
+            pass
+        except OSError:  # another file system, or one without links
+            write_atomic(self._authority.tree.issued(serial), (self._staging / certificate).read_bytes())
+        self._move(name)
+
+    def _move(self, name: str) -> None:
         # The certificate goes last, so that a killed run is seen to be unfinished.
-        _link_or_copy(staged.certificate, self._authority.tree.issued(serial))
-        self._move(staged, self._pair(self.path, staged.name))
-
-    def _move(self, staged: Pair, target: Pair) -> None:
         with suppress(FileNotFoundError):  # moved already, or the device keeps it
-            staged.key.replace(target.key)
-        staged.certificate.replace(target.certificate)
+            self._move_file(f"{self._base(name)}{_KEY}")
+        self._move_file(f"{self._base(name)}{_CERTIFICATE}")
+
+    def _move_file(self, name: str) -> None:
+        os.replace(name, name, src_dir_fd=self._waiting, dst_dir_fd=self._target)
 
     def end(self) -> None:
-        """Remove the folder, which is empty."""
+        """Remove the folder, which is empty, when all is on the disk in its place."""
+        for descriptor in (self._copies, self._target, self._waiting):
+            os.fsync(descriptor)
+            os.close(descriptor)
         self._staging.rmdir()
 
-    def _waiting(self) -> list[Pair]:
+    def _left(self) -> list[str]:
+        """The names of those that wait."""
         files = sorted(self._staging.iterdir()) if self._staging.exists() else []
-        names = dict.fromkeys(file.name.removesuffix(_CERTIFICATE).removesuffix(_KEY) for file in files)
-        return [self._pair(self._staging, name) for name in names]
+        return list(dict.fromkeys(file.name.removesuffix(_CERTIFICATE).removesuffix(_KEY) for file in files))
 
     def unfinished(self) -> dict[str, Entry]:
         """Return the entries of those pairs that wait and are recorded, by name."""
         found: dict[str, Entry] = {}
-        for pair in self._waiting():
+        for name in self._left():
             try:
-                certificate = read_certificate(pair.certificate)
+                certificate = read_certificate(self._staging / f"{self._base(name)}{_CERTIFICATE}")
             except PkiError:  # half written, hence not recorded
                 continue
             entry = self._authority.ledger.find(serial_text(certificate.serial_number)) if certificate else None
             if entry is not None:
-                found[pair.name] = entry
+                found[name] = entry
         return found
 
     def finish(self) -> list[str]:
         """Empty the folder of those that wait."""
         if not self._staging.exists():
             return []
+        self.begin()
         recorded = self.unfinished()
-        for pair in self._waiting():
-            if pair.name in recorded:
-                self._publish(pair, recorded[pair.name].serial)
+        for name in self._left():
+            if name in recorded:
+                self._publish(name, recorded[name].serial)
             else:
-                self._discard(pair)
-        self._staging.rmdir()
+                self._discard(name)
+        self.end()
         return list(recorded)
 
-    def _discard(self, pair: Pair) -> None:
-        pair.certificate.unlink(missing_ok=True)
-        pair.key.unlink(missing_ok=True)
+    def _discard(self, name: str) -> None:
+        for suffix in (_CERTIFICATE, _KEY):
+            (self._staging / f"{name}{suffix}").unlink(missing_ok=True)
 
 
 class Folders(Flat):
     """A folder for each device."""
 
     @staticmethod
-    def _pair(folder: Path, name: str) -> Pair:
-        return Pair(folder / name, name)
+    def _base(name: str) -> str:
+        return f"{name}/{name}"
 
-    def _folders(self, names: Iterable[str]) -> Iterator[Path]:
-        yield self.path
-        yield from (self.path / name for name in names)
+    def _repair(self, name: str, *, check_mode: bool) -> list[str]:
+        folder = private_directories([self.path / name], check_mode=check_mode)
+        return folder + super()._repair(name, check_mode=check_mode)
 
-    def _move(self, staged: Pair, target: Pair) -> None:
+    def _make_place(self, name: str) -> str:
+        os.mkdir(name, DIRECTORY, dir_fd=self._waiting)
+        return self._base(name)
+
+    def _move(self, name: str) -> None:
         try:
-            staged.folder.rename(target.folder)
+            os.rename(name, name, src_dir_fd=self._waiting, dst_dir_fd=self._target)
         except OSError:  # there are files already
-            super()._move(staged, target)
-            staged.folder.rmdir()
+            super()._move(name)
+            os.rmdir(name, dir_fd=self._waiting)
 
-    def _discard(self, pair: Pair) -> None:
-        shutil.rmtree(pair.folder)
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        target.hardlink_to(source)
-    except FileExistsError:
-        return
-    except OSError:  # another file system, or one without links
-        write_atomic(target, source.read_bytes())
+    def _discard(self, name: str) -> None:
+        shutil.rmtree(self._staging / name)
 
 
 __all__ = ["Flat", "Folders", "Layout"]

@@ -9,21 +9,26 @@ serial number in hexadecimal, file name (``unknown``) and subject (openssl-ca(1)
 
 from __future__ import annotations
 
+import io
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.files import PUBLIC, write_atomic
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.files import PUBLIC, count_lines, write_atomic
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.index import Index
 
 _SERIAL = re.compile(r"([0-9A-Fa-f]{2})+")
 # A tab inside a field has a backslash before it.
 _SEPARATOR = re.compile(r"(?<!\\)\t")
+# A line without a tab in a field: expiry, serial number and subject of it.
+_PLAIN = re.compile(rb"[VRE]\t(\d+Z)\t[^\t\n]*\t((?:[0-9A-F]{2})+)\t[^\t\n]*\t([^\t\n]*)\n", re.DOTALL)
 # The end of the file is looked for in steps of so many octets.
 _TAIL = 4096
 
@@ -105,51 +110,79 @@ class Entry:
 
 
 class Ledger:
-    """The entries of an ``index.txt``, as they were when it was read, and the way to add more."""
+    """The entries of an ``index.txt``, found as they were when it was read, and the way to add more.
+
+    Kept is only where in the file they are: a CA may have issued a million certificates.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._by_serial: dict[str, Entry] = {}
-        self._by_name: dict[str, tuple[Entry, ...]] = {}
-        for number, line in enumerate(self._lines(), start=1):
+        self._read()
+
+    def _read(self) -> None:
+        try:
+            self._file: BinaryIO = self._path.open("rb")
+        except FileNotFoundError:
+            self._file = io.BytesIO()
+        count = count_lines(self._path)
+        self._by_serial, self._by_name = Index(count), Index(count)
+        add_serial, add_name = self._by_serial.add, self._by_name.add
+        for number, (place, line) in enumerate(islice(self._lines(), count), start=1):
+            match = _PLAIN.fullmatch(line)
             try:
-                entry = Entry.parse(line)
+                if match is None:
+                    entry = _parse(line)
+                    serial, name = entry.serial.encode(), entry.common_name.encode("latin-1")
+                else:
+                    _parse_time(match[1].decode())
+                    serial, name = match[2], match[3].rpartition(b"/CN=")[2]
             except ValueError as error:
                 raise PkiError(
-                    f"{path} is damaged, line {number}: {error}; restore it (openssl keeps index.txt.old beside it)"
+                    f"{self._path} is damaged, line {number}: {error}; "
+                    f"restore it (openssl keeps index.txt.old beside it)"
                 ) from error
-            self._remember(entry)
+            add_serial(serial, place)
+            add_name(name, place)
+        self._is_read = True
 
-    def _lines(self) -> list[str]:
-        # A last line without its newline was never acknowledged; OpenSSL does not read it either.
-        try:
-            return self._path.read_bytes().decode("latin-1").split("\n")[:-1]
-        except FileNotFoundError:
-            return []
+    def _refresh(self) -> None:
+        if not self._is_read:
+            self._read()
 
-    def _remember(self, entry: Entry) -> None:
-        self._by_serial[entry.serial] = entry
-        name = entry.common_name
-        self._by_name[name] = (*self._by_name.get(name, ()), entry)
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yield each line, and where it begins."""
+        self._file.seek(0)
+        place = 0
+        for line in self._file:
+            if line.endswith(b"\n"):  # else it was never acknowledged; OpenSSL does not read it either
+                yield place, line
+            place += len(line)
+
+    def _at(self, index: Index, key: str) -> Iterator[Entry]:
+        for place in index.places(key.encode("latin-1", "replace")):
+            self._file.seek(place)
+            yield _parse(self._file.readline())
 
     def entries(self) -> list[Entry]:
         """Return all entries, oldest first."""
-        return list(self._by_serial.values())
+        self._refresh()
+        return list({entry.serial: entry for entry in (_parse(line) for _place, line in self._lines())}.values())
 
     def find(self, serial: str) -> Entry | None:
         """Return the entry with this serial number."""
-        return self._by_serial.get(serial)
+        self._refresh()
+        return next((entry for entry in self._at(self._by_serial, serial) if entry.serial == serial), None)
 
     def live(self, common_name: str, now: datetime) -> list[Entry]:
         """Return the valid entries of a common name, oldest first."""
-        return [entry for entry in self._by_name.get(common_name, ()) if entry.state(now) == "valid"]
+        self._refresh()
+        found = self._at(self._by_name, common_name)
+        return [entry for entry in found if entry.common_name == common_name and entry.state(now) == "valid"]
 
     def append(self, entries: Iterable[Entry]) -> None:
         """Add entries and wait until they are on the disk."""
-        added = list(entries)
-        self.record("".join(f"{entry.line()}\n" for entry in added))
-        for entry in added:
-            self._remember(entry)
+        self.record("".join(f"{entry.line()}\n" for entry in entries))
+        self._is_read = False
 
     def record(self, lines: str) -> None:
         """Add whole lines and wait until they are on the disk; this object does not remember them, they may be many."""
@@ -162,6 +195,10 @@ class Ledger:
             file.write(lines.encode("latin-1"))
             file.flush()
             os.fsync(file.fileno())
+
+
+def _parse(line: bytes) -> Entry:
+    return Entry.parse(line.decode("latin-1")[:-1])
 
 
 def _acknowledged(file: BinaryIO) -> int:

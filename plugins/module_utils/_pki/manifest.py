@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -20,8 +20,13 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.certificates import time_text
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.certificates import (
+    encode_certificate,
+    entry_of,
+    time_text,
+)
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.files import write_lines
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import Entry
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.wanted import Device
 
@@ -68,12 +73,33 @@ def require_free_columns(devices: Iterable[Device]) -> None:
                 )
 
 
-def differs(path: Path, lines: Iterable[bytes]) -> bool:
-    """Tell whether a manifest is not there, or holds something else than `lines`."""
+def ensure_manifest(
+    path: Path,
+    issuer: x509.Certificate,
+    certificates: Callable[[], Iterable[tuple[Device, x509.Certificate]]],
+    *,
+    check_mode: bool,
+) -> list[str]:
+    """Make a manifest say what there is; return what was (or would be) changed."""
+
+    def lines() -> Iterator[bytes]:
+        manifest = Manifest(issuer)
+        for device, certificate in certificates():
+            der = certificate.public_bytes(serialization.Encoding.DER)
+            yield manifest.line(device, entry_of(certificate), der, encode_certificate(certificate).decode("ascii"))
+
+    if not _differs(path, lines()):
+        return []
+    if not check_mode:
+        write_lines(path, lines())
+    return [f"{path}: written"]
+
+
+def _differs(path: Path, lines: Iterable[bytes]) -> bool:
     if not path.exists():
         return True
     with path.open("rb") as file:
         return any(line != file.readline() for line in lines) or bool(file.readline())
 
 
-__all__ = ["COLUMNS", "Manifest", "differs", "require_free_columns"]
+__all__ = ["COLUMNS", "Manifest", "ensure_manifest", "require_free_columns"]

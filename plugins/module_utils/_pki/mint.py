@@ -10,13 +10,15 @@ import multiprocessing
 import os
 import ssl
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives import serialization
 
@@ -35,10 +37,17 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.template import 
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.token import close_tokens
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.wanted import Device
 
-# Seconds of one core at most: a batch is what a killed run can lose, and what one sync is for.
+# A batch is what a killed run can lose, and what one sync is for: seconds of one core at most.
 BATCH: dict[Algorithm, int] = {"ec": 500, "rsa": 8}
+# It is made in so many shares, so that at the end no process waits long for another one.
+_SHARES = 8
+# A process of its own pays from so many keys on.
+_WORTH_A_PROCESS: dict[Algorithm, int] = {"ec": 250, "rsa": 1}
+# Seconds for which certificates begin and end at the same time.
+_TEMPLATE_LASTS = 60
 
 Order = tuple[Device, int]  # and the serial number
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,79 +76,100 @@ class Staged:
         issued = [(one.device.name, one.entry.serial) for one in made]
         return cls(issued, "".join(f"{one.entry.line()}\n" for one in made), members, lines)
 
+    @classmethod
+    def joined(cls, shares: Sequence[Staged]) -> Staged:
+        """Return a batch that was made in shares."""
+        return cls(
+            [each for share in shares for each in share.issued],
+            "".join(share.ledger for share in shares),
+            b"".join(share.members for share in shares),
+            b"".join(share.lines for share in shares),
+        )
+
 
 Stage = Callable[[Sequence[Made]], Staged]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Minter:
     """Makes certificates of one issuing CA; keys are of `key_type`."""
 
-    signer: Signer
-    key_type: KeyType
-    lifetime: timedelta
+    def __init__(self, signer: Signer, key_type: KeyType, lifetime: timedelta) -> None:
+        self.key_type = key_type
+        self._signer, self._lifetime = signer, lifetime
+        self._templates: dict[Algorithm, tuple[Template, Entry]] = {}
+        self._templates_until = 0.0
 
     def make(self, orders: Sequence[Order]) -> list[Made]:
-        """Return keys and certificates for a batch; what is the same in all of them is encoded once."""
-        templates: dict[Algorithm, tuple[Template, Entry]] = {}
-        made: list[Made] = []
-        for device, serial in orders:
-            key = None if device.public_key else generate_key(self.key_type)
-            public_key = device.public_key or public_bytes(key)
-            algorithm = self.key_type.algorithm if key else key_type_of(_load(public_key)).algorithm
-            if algorithm not in templates:
-                templates[algorithm] = self._template(device.name, serial, _load(public_key))
-            template, sample = templates[algorithm]
-            entry = Entry(
-                status="V",
-                expires=sample.expires,
-                serial=serial_text(serial),
-                subject=f"{sample.subject.rpartition('/CN=')[0]}/CN={device.name}",
-            )
-            certificate = template.sign(device.name, serial, public_key)
-            pem = ssl.DER_cert_to_PEM_cert(certificate)
-            made.append(Made(device, entry, certificate, pem, encode_key(key) if key else None))
-        return made
+        """Return keys and certificates; what is the same in all of them is encoded once."""
+        if time.monotonic() > self._templates_until:
+            self._templates.clear()
+            self._templates_until = time.monotonic() + _TEMPLATE_LASTS
+        return [self._make(device, serial) for device, serial in orders]
+
+    def _make(self, device: Device, serial: int) -> Made:
+        key = None if device.public_key else generate_key(self.key_type)
+        public_key = device.public_key or public_bytes(key)
+        algorithm = self.key_type.algorithm if key else key_type_of(_load(public_key)).algorithm
+        if algorithm not in self._templates:
+            self._templates[algorithm] = self._template(device.name, serial, _load(public_key))
+        template, sample = self._templates[algorithm]
+        entry = Entry(
+            status="V",
+            expires=sample.expires,
+            serial=serial_text(serial),
+            subject=f"{sample.subject.rpartition('/CN=')[0]}/CN={device.name}",
+        )
+        certificate = template.sign(device.name, serial, public_key)
+        return Made(device, entry, certificate, ssl.DER_cert_to_PEM_cert(certificate), encode_key(key) if key else None)
 
     def _template(self, name: str, serial: int, public_key: Any) -> tuple[Template, Entry]:
         request = Request(
             purpose="device",
-            subject=distinguished_name(common_name=name, organization=organization_of(self.signer.name)),
+            subject=distinguished_name(common_name=name, organization=organization_of(self._signer.name)),
             public_key=public_key,
-            lifetime=self.lifetime,
+            lifetime=self._lifetime,
         )
-        certificate = self.signer.sign(request, serial=serial, now=datetime.now(UTC))
-        return Template(self.signer, certificate), entry_of(certificate)
+        certificate = self._signer.sign(request, serial=serial, now=datetime.now(UTC))
+        return Template(self._signer, certificate), entry_of(certificate)
 
 
 def _load(public_key: bytes) -> Any:
     return serialization.load_der_public_key(public_key)
 
 
-def mint(minter: Minter, stage: Stage, orders: Sequence[Order], *, processes: int | None = None) -> Iterator[Staged]:
-    """Yield what `stage` made of the certificates for `orders`, batch by batch, in order."""
-    with_keys = any(device.public_key is None for device, _serial in orders)
-    size = BATCH[minter.key_type.algorithm] if with_keys else BATCH["ec"]
-    batches = [orders[start : start + size] for start in range(0, len(orders), size)]
-    workers = min(processes or _cores(), len(batches))
+def mint(
+    minter: Minter, stage: Stage, orders: Iterator[Order], *, count: int, with_keys: bool, processes: int | None = None
+) -> Iterator[Staged]:
+    """Yield what `stage` made of the certificates for `orders`, batch by batch, in order.
+
+    `count` is how many they are, `with_keys` whether keys have to be made for them.
+    """
+    kind = minter.key_type.algorithm if with_keys else "ec"
+    workers = processes or min(_cores(), count // _WORTH_A_PROCESS[kind])
+    size = max(1, BATCH[kind] // _SHARES)
+    shares = _cut(orders, size)
     if workers <= 1:
-        for batch in batches:
-            yield stage(minter.make(batch))
+        yield from map(Staged.joined, _cut((stage(minter.make(share)) for share in shares), BATCH[kind] // size))
         return
     close_tokens()
     try:
         # Forked, so that the CA key is never written to a pipe.
         with ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _start_worker, (minter, stage)) as pool:
-            yield from _in_turn(pool, batches, ahead=2 * workers)
+            made = _in_turn(pool, shares, ahead=2 * workers * _SHARES)
+            yield from map(Staged.joined, _cut(made, BATCH[kind] // size))
     except BrokenProcessPool as error:
         raise PkiError("a process that made certificates was killed (out of memory?): run again to go on") from error
 
 
-def _in_turn(pool: ProcessPoolExecutor, batches: Sequence[Sequence[Order]], ahead: int) -> Iterator[Staged]:
+def _cut(values: Iterator[T], size: int) -> Iterator[list[T]]:
+    return iter(lambda: list(islice(values, size)), [])
+
+
+def _in_turn(pool: ProcessPoolExecutor, shares: Iterator[Sequence[Order]], ahead: int) -> Iterator[Staged]:
     # Not all at once: what is made faster than it can be written would fill the memory.
     waiting: deque[Future[Staged]] = deque()
-    for batch in batches:
-        waiting.append(pool.submit(_work, batch))
+    for share in shares:
+        waiting.append(pool.submit(_work, share))
         if len(waiting) > ahead:
             yield waiting.popleft().result()
     while waiting:
@@ -168,9 +198,9 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(batch: Sequence[Order]) -> Staged:
+def _work(share: Sequence[Order]) -> Staged:
     minter, stage = _worker
-    return stage(minter.make(batch))
+    return stage(minter.make(share))
 
 
 __all__ = ["BATCH", "Made", "Minter", "Order", "Stage", "Staged", "mint"]

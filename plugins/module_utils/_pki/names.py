@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, product
+from dataclasses import dataclass
+from itertools import chain
 from math import prod
 from string import ascii_letters
 
@@ -64,7 +65,59 @@ def _printable(value: str) -> str:
 _RANGE = re.compile(r"\[([0-9]+|[a-zA-Z]):([0-9]+|[a-zA-Z])(?::([0-9]+))?\]")
 
 
-def expand(pattern: str) -> Iterator[str]:
+@dataclass(frozen=True)
+class _Numbers:
+    """Numbers with zeros before them up to a width."""
+
+    numbers: range
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[str]:
+        return (str(number).zfill(self.width) for number in self.numbers)
+
+    @property
+    def last(self) -> str:
+        return str(self.numbers[-1]).zfill(self.width)
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names that a text with ranges stands for, made anew each time they are asked for."""
+
+    texts: Sequence[str]
+    ranges: Sequence[_Numbers | str]
+
+    def __len__(self) -> int:
+        return prod(map(len, self.ranges))
+
+    def __iter__(self) -> Iterator[str]:
+        return _combined(self.texts, self.ranges)
+
+    @property
+    def longest(self) -> str:
+        """The last name, which none is longer than."""
+        ends = (each[-1] if isinstance(each, str) else each.last for each in self.ranges)
+        return "".join(chain(*zip(self.texts, (*ends, ""), strict=True)))
+
+    @property
+    def are_distinct(self) -> bool:
+        """Whether no name can be made in two ways: its length then tells the width of each part."""
+        return sum(isinstance(each, _Numbers) and len(each.last) > each.width for each in self.ranges) <= 1
+
+
+def _combined(texts: Sequence[str], ranges: Sequence[_Numbers | str]) -> Iterator[str]:
+    if not ranges:
+        yield texts[0]
+        return
+    for head in _combined(texts[:-1], ranges[:-1]):
+        for value in ranges[-1]:
+            yield f"{head}{value}{texts[-1]}"
+
+
+def expand(pattern: str) -> Names:
     """Return the names that `pattern` stands for, with ranges as in inventories: ``dev-[001:100]``, ``[a:f]``.
 
     Both ends belong to a range. Raises PkiError for a range that cannot be, or one of too many names.
@@ -73,24 +126,22 @@ def expand(pattern: str) -> Iterator[str]:
     texts = parts[::4]
     if any(bracket in text for text in texts for bracket in "[]"):
         raise PkiError(f"device names {pattern!r}: write a range like dev-[001:100], dev-[a:f] or dev-[0:90:10]")
-    ranges = [_range(pattern, *parts[start : start + 3]) for start in range(1, len(parts), 4)]
-    if (count := prod(map(len, ranges))) > MAX_DEVICES:
-        raise PkiError(f"device names {pattern!r} are {count}: at most {MAX_DEVICES} in one run; split the range")
-    return ("".join(chain(*zip(texts, (*values, ""), strict=True))) for values in product(*ranges))
+    names = Names(texts, [_range(pattern, *parts[start : start + 3]) for start in range(1, len(parts), 4)])
+    if len(names) > MAX_DEVICES:
+        raise PkiError(f"device names {pattern!r} are {len(names)}: at most {MAX_DEVICES} in one run; split the range")
+    return names
 
 
-def _range(pattern: str, first: str, last: str, step: str | None) -> Sequence[str]:
+def _range(pattern: str, first: str, last: str, step: str | None) -> _Numbers | str:
     by = int(step or 1)
     digits = first.isdecimal()
     if not by or digits != last.isdecimal() or (first.startswith("0") and len(first) > 1 and len(first) != len(last)):
         raise PkiError(f"device names {pattern!r}: a range is of numbers of the same width, or of letters")
+    values: _Numbers | str = ascii_letters[ascii_letters.find(first) : ascii_letters.find(last) + 1 : by]
     if digits:
-        numbers = range(int(first), int(last) + 1, by)
-        if len(numbers) > MAX_DEVICES:
+        values = _Numbers(range(int(first), int(last) + 1, by), len(first))
+        if len(values) > MAX_DEVICES:
             raise PkiError(f"device names {pattern!r}: at most {MAX_DEVICES} in one run; split the range")
-        values: Sequence[str] = [str(number).zfill(len(first)) for number in numbers]
-    else:
-        values = ascii_letters[ascii_letters.index(first) : ascii_letters.index(last) + 1 : by]
     if not values:
         raise PkiError(f"device names {pattern!r}: the range ends before it begins")
     return values
@@ -127,6 +178,6 @@ def dns_names(names: Iterable[str]) -> list[str]:
 
 
 __all__ = [
-    "MAX_DEVICES", "MAX_NAME", "common_name_of", "distinguished_name", "dns_names", "expand", "oneline",
+    "MAX_DEVICES", "MAX_NAME", "Names", "common_name_of", "distinguished_name", "dns_names", "expand", "oneline",
     "organization_of", "require_thing_name", "thing_names",
 ]  # fmt: skip

@@ -96,7 +96,7 @@ def _record(authority: Authority, missing: dict[str, x509.Certificate]) -> None:
     paths = [authority.tree.issued(serial) for serial in missing]
     for path, certificate in zip(paths, missing.values(), strict=True):
         write_new(path, (encode_certificate(certificate),), mode=PUBLIC)
-    sync_files([*paths, paths[0].parent], len(paths) + 1)
+    sync_files([*paths, authority.tree.copies], len(paths) + 1)
     authority.ledger.append(map(entry_of, missing.values()))
 
 

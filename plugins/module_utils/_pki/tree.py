@@ -79,9 +79,14 @@ class AuthorityTree:
             )
         return TokenUri.parse(self.key_uri.read_text(encoding="utf-8"))
 
+    @property
+    def copies(self) -> Path:
+        """Copies of all certificates issued."""
+        return self.path / "newcerts"
+
     def issued(self, serial: str) -> Path:
         """A copy of each certificate issued, by serial number."""
-        return self.path / "newcerts" / f"{serial}.pem"
+        return self.copies / f"{serial}.pem"
 
     def serial_policy(self) -> SerialPolicy:
         """Return how serial numbers are chosen, by us and by `openssl ca` alike."""

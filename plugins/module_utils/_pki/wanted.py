@@ -8,10 +8,10 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -29,28 +29,77 @@ _REQUEST_FILES = (".csr", ".pem", ".req")
 _NOTHING: Mapping[str, str] = {}  # one for all: there may be a million devices
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(NamedTuple):
     """A device: its name, the SubjectPublicKeyInfo DER of its key when it keeps the key itself, what else is known."""
 
     name: str
     public_key: bytes | None = None
-    attributes: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    attributes: Mapping[str, str] = _NOTHING
 
 
-def devices_by_name(patterns: Iterable[str]) -> list[Device]:
+class Devices:
+    """Devices in order, each once. They are read anew each time instead of kept: there may be a million.
+
+    `distinct` says that `read` gives none of the `count` devices twice.
+    """
+
+    def __init__(self, read: Callable[[], Iterable[Device]], count: int, *, distinct: bool) -> None:
+        self._read, self._count, self._distinct = read, count, distinct
+
+    @classmethod
+    def checked(cls, read: Callable[[], Iterable[Device]]) -> Devices:
+        """Return what `read` gives; raise PkiError when one cannot be used, or they are too many."""
+        seen: dict[str, int] = {}
+        total = 0
+        for device in read():
+            total += 1
+            _note(device, seen)
+        return cls(read, len(seen), distinct=len(seen) == total)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Device]:
+        if self._distinct:
+            yield from self._read()
+            return
+        seen: set[str] = set()
+        for device in self._read():
+            if device.name not in seen:
+                seen.add(device.name)
+                yield device
+
+
+def _note(device: Device, seen: dict[str, int]) -> None:
+    said = hash((device.public_key, *device.attributes.items()))
+    known = seen.setdefault(device.name, said)
+    if known is said:
+        require_thing_name(device.name)
+    elif known != said:
+        raise PkiError(f"device {device.name!r} is there twice, and not the same: leave one of them out")
+    if len(seen) > MAX_DEVICES:
+        raise PkiError(f"more than {MAX_DEVICES} devices: issue them in several runs")
+
+
+def devices_by_name(patterns: Iterable[str]) -> Devices:
     """Return the devices that names and ranges stand for, once each, in order; raise PkiError for a bad name."""
-    return _checked(Device(name) for pattern in patterns for name in expand(pattern.strip()))
+    expanded = [expand(pattern.strip()) for pattern in patterns]
+    if len(expanded) == 1 and expanded[0].are_distinct:
+        (names,) = expanded
+        for name in (*islice(names, 1), names.longest):  # all are of the same characters
+            require_thing_name(name)
+        return Devices(lambda: map(Device, names), len(names), distinct=True)
+    return Devices.checked(lambda: (Device(name) for names in expanded for name in names))
 
 
-def devices_in_file(path: str) -> list[Device]:
+def devices_in_file(path: str) -> Devices:
     """Return the devices of a CSV file, a JSON list or JSON lines; raise PkiError naming the file and what is wrong.
 
     Each has a ``name``; all else it has is text that goes into the manifest.
     """
     file = Path(path)
     try:
-        return _checked(_device(file, row) for row in _rows(file))
+        return Devices.checked(lambda: (_device(file, row) for row in _rows(file)))
     except (UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
         raise PkiError(f"{path} cannot be read: {error}; write CSV with a header, a JSON list or JSON lines") from error
 
@@ -78,13 +127,14 @@ def _device(file: Path, row: Any) -> Device:
     return Device(row["name"].strip(), attributes=attributes)
 
 
-def devices_with_requests(paths: Iterable[str]) -> list[Device]:
+def devices_with_requests(paths: Iterable[str]) -> Devices:
     """Return the devices that made certificate requests; raise PkiError for one that must not be signed.
 
     `paths` are PEM files, each of one or many requests, and folders of them. Of a request the common name and the key
     count; extensions that it asks for are ignored. The signature in it proves that the device has the key.
     """
-    return _checked(_requesting(path, pem) for path in _files(paths) for pem in _requests(path))
+    made = [_requesting(path, pem) for path in _files(paths) for pem in _requests(path)]
+    return Devices.checked(lambda: made)
 
 
 def _files(paths: Iterable[str]) -> Iterator[Path]:
@@ -124,17 +174,4 @@ def _requesting(path: Path, pem: bytes) -> Device:
     return Device(names[0], public_bytes(key))
 
 
-def _checked(devices: Iterable[Device]) -> list[Device]:
-    unique: dict[str, Device] = {}
-    for device in devices:
-        known = unique.setdefault(device.name, device)
-        if known is device:
-            require_thing_name(device.name)
-        elif known != device:
-            raise PkiError(f"device {device.name!r} is there twice, and not the same: leave one of them out")
-        if len(unique) > MAX_DEVICES:
-            raise PkiError(f"more than {MAX_DEVICES} devices: issue them in several runs")
-    return list(unique.values())
-
-
-__all__ = ["Device", "devices_by_name", "devices_in_file", "devices_with_requests"]
+__all__ = ["Device", "Devices", "devices_by_name", "devices_in_file", "devices_with_requests"]

@@ -250,7 +250,7 @@ def test_results_are_limited_and_counts_are_not(pki: Pki) -> None:
 
 def test_progress_says_how_fast_and_how_long(pki: Pki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(mint.BATCH, "ec", 2)
-    monkeypatch.setattr("ansible_collections.iotops.fleet.plugins.module_utils._pki.devices._EVERY", 0)
+    monkeypatch.setattr("ansible_collections.iotops.fleet.plugins.module_utils._pki.progress._EVERY", 0)
     issue(pki, "dev-[1:5]", progress_path=str(tmp_path / "log"), processes=1)
     written = [line.split(" ", 1)[1] for line in (tmp_path / "log").read_text().splitlines()]
     assert [line.split(",")[0] for line in written] == [f"{done} of 5 certificates issued" for done in (2, 4, 5)]
