@@ -93,7 +93,7 @@ def certificates(pem: str, *, option: str) -> list[Certificate]:
 
 
 def load_private_key(pem: str, *, option: str, passphrase: str | None = None) -> Any:
-    """Load a private key, or open one in a token where ``pem`` is its PKCS #11 URI. Messages never quote it.
+    """Load a private key, or open one in a token where ``pem`` is its PKCS#11 URI. Messages never quote it.
 
     Raises:
         FleetError: it cannot be read with this passphrase, or without one.

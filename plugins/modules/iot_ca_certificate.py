@@ -40,7 +40,7 @@ options:
     default: SNI_ONLY
   private_key_path:
     description:
-      - Path of the CA's private key in PEM form, or of a file with its PKCS #11 URI where it is in a token.
+      - Path of the CA's private key in PEM form, or of a file with its PKCS#11 URI where it is in a token.
       - Needed for O(mode=DEFAULT); it never leaves the controller.
     type: path
   private_key_passphrase:

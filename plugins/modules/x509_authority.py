@@ -62,7 +62,7 @@ options:
     type: str
   key_uri:
     description:
-      - PKCS #11 URI (RFC 7512) of the private key where that is to be in a token instead of a file, with C(token),
+      - PKCS#11 URI (RFC 7512) of the private key where that is to be in a token instead of a file, with C(token),
         C(object) or C(id), and C(module-path). O(passphrase) is the token's PIN; a URI that holds one is refused.
       - The key is made in the token, never to leave it, unless it is there. Its public key has to be beside it.
       - It is kept in C(private/issuing.key.uri), so that whatever signs later needs the PIN only.

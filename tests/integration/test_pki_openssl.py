@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.pki.conftest import Pki
+from tests.unit.pki.tokens import PIN, Token, token
+
+__all__ = ["token"]
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -206,6 +209,16 @@ def test_the_playbooks_build_and_issue_once_and_print_no_key(tmp_path: Path) -> 
     assert len(secrets) >= 10
     output = "".join(run.stdout + run.stderr for run in (first, unnamed, issued, again))
     assert not [secret for secret in secrets if secret in output]
+
+
+def test_a_playbook_builds_a_pki_whose_issuing_key_is_in_a_token(tmp_path: Path, token: Token) -> None:
+    uris = json.dumps({"fleet_ca_key_uris": {"1": token.uri()}})
+    built = playbook("build_pki", tmp_path, "-e", uris, "-e", f"fleet_ca_passphrase={PIN}")
+    assert built.returncode == 0, built.stdout
+    pki = tmp_path / "pki"
+    assert not (pki / "intermediateCA" / "private" / "issuing.key.pem").exists()
+    trust = ("-CAfile", pki / "rootCA/certs/root.cert.pem", "-untrusted", pki / "intermediateCA/certs/issuing.cert.pem")
+    openssl("verify", "-x509_strict", *trust, pki / "server/certs/server.cert.pem")
 
 
 def test_a_wrong_passphrase_is_one_line_and_is_not_printed(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The iotops.fleet maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Private keys in PKCS #11 tokens: found, made, and signing as the library's own keys do."""
+"""Private keys in PKCS#11 tokens: found, made, and signing as the library's own keys do."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ rsa.RSAPrivateKey.register(_RsaKey)
 def find_token_key(uri: TokenUri, pin: str | None) -> PrivateKey | None:
     """Return the key, None when the token has none of that name.
 
-    Raises PkiError when python-pkcs11, the PKCS #11 module, the token or the key is of no use, or the PIN is wrong.
+    Raises PkiError when python-pkcs11, the PKCS#11 module, the token or the key is of no use, or the PIN is wrong.
     """
     if not pin:
         raise PkiError(f"{uri} is a key in a token: set the passphrase, which is the token's PIN")
@@ -131,7 +131,7 @@ def make_token_key(uri: TokenUri, pin: str | None, key_type: KeyType) -> Private
 def close_tokens() -> None:
     """Leave all tokens; what is needed of them afterwards is opened anew.
 
-    To be called before a process is forked: what it opened is of no use in another one (PKCS #11, C_Initialize).
+    To be called before a process is forked: what it opened is of no use in another one (PKCS#11, C_Initialize).
     """
     _opened.cache_clear()
     for library in _libraries.values():
@@ -165,7 +165,7 @@ def _library(uri: TokenUri) -> Any:
         _libraries[uri.module] = pkcs11.lib(uri.module)
     except pkcs11.PKCS11Error as error:
         raise PkiError(
-            f"{uri.module} is no PKCS #11 module that works: {error}; correct the URI's module-path"
+            f"{uri.module} is no PKCS#11 module that works: {error}; correct the URI's module-path"
         ) from error
     return _libraries[uri.module]
 
@@ -184,7 +184,7 @@ def _session(uri: TokenUri, pin: str, *, write: bool = False) -> Any:
 
 @contextmanager
 def _one_at_a_time(uri: TokenUri) -> Iterator[None]:
-    """Hold a lock on the PKCS #11 module: SoftHSM writes at each login, and another one at that time would fail."""
+    """Hold a lock on the PKCS#11 module: SoftHSM writes at each login, and another one at that time would fail."""
     try:
         descriptor = os.open(uri.module, os.O_RDONLY)
     except OSError as error:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The iotops.fleet maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The name of a key in a PKCS #11 token (RFC 7512)."""
+"""The name of a key in a PKCS#11 token (RFC 7512)."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ class TokenUri:
         path, _mark, query = text.removeprefix(SCHEME).partition("?")
         attributes = _attributes(path, ";") | _attributes(query, "&")
         if attributes.keys() & {"pin-value", "pin-source"}:
-            raise PkiError("a PKCS #11 URI with a PIN in it: leave pin-value and pin-source out, give the passphrase")
+            raise PkiError("a PKCS#11 URI with a PIN in it: leave pin-value and pin-source out, give the passphrase")
         strange = attributes.keys() - {*_TOKEN, *_KEY, "module-path"}
         if strange or not text.startswith(SCHEME) or attributes.get("type", "private") != "private":
             what = f"it has {', '.join(sorted(strange))}" if strange else "it names no private key"
-            raise PkiError(f"PKCS #11 URI {text!r}: {what}; write it like {_EXAMPLE}")
+            raise PkiError(f"PKCS#11 URI {text!r}: {what}; write it like {_EXAMPLE}")
         module = unquote(attributes.get("module-path", ""))
         token = tuple((name, unquote(attributes[name])) for name in _TOKEN if name in attributes)
         if not token or not Path(module).is_absolute() or not attributes.keys() & {"object", "id"}:
             raise PkiError(
-                f"PKCS #11 URI {text!r}: it has to have token, object (or id) and the whole module-path; "
+                f"PKCS#11 URI {text!r}: it has to have token, object (or id) and the whole module-path; "
                 f"write it like {_EXAMPLE}"
             )
         label = unquote(attributes["object"]) if "object" in attributes else None

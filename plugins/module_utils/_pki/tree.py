@@ -51,7 +51,7 @@ class AuthorityTree:
 
     @property
     def key_uri(self) -> Path:
-        """Names the authority's private key where that is in a PKCS #11 token."""
+        """Names the authority's private key where that is in a PKCS#11 token."""
         return self.path / "private" / f"{self.type}.key.uri"
 
     @property
@@ -153,7 +153,7 @@ def _mode_change(path: Path, mode: int, *, check_mode: bool) -> list[str]:
 def openssl_configuration(tree: AuthorityTree, serial_policy: SerialPolicy, key_uri: TokenUri | None) -> str:
     """Return the openssl.cnf of an authority, with real paths (openssl-ca(1), x509v3_config(5)).
 
-    A key in a token takes OpenSSL's provider or engine for PKCS #11: -engine pkcs11 -keyform engine.
+    A key in a token takes OpenSSL's provider or engine for PKCS#11: -engine pkcs11 -keyform engine.
     """
     return _CONFIGURATION.format(
         directory=_escaped(str(tree.path)),

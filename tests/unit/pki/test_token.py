@@ -1,4 +1,4 @@
-"""A CA whose key is in a PKCS #11 token does all that one with a file does."""
+"""A CA whose key is in a PKCS#11 token does all that one with a file does."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_key_that_is_in_the_token_already_is_taken(empty_pki: Pki, token: Toke
     [
         ({"token": "Other"}, PIN, "there is no such token"),
         ({"module-path": "/nowhere.so"}, PIN, "/nowhere.so cannot be read: No such file"),
-        ({"module-path": __file__}, PIN, "test_token.py is no PKCS #11 module that works: .*invalid ELF header"),
+        ({"module-path": __file__}, PIN, "test_token.py is no PKCS#11 module that works: .*invalid ELF header"),
         ({}, "1111", "the passphrase is not the token's PIN"),
         ({}, None, "set the passphrase, which is the token's PIN"),
     ],
@@ -165,9 +165,9 @@ def test_a_uri_says_which_key() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"{LOCATED}&pin-value=5678", "a PKCS #11 URI with a PIN in it"),
-        (LOCATED.replace(";", ";pin-value=5678;"), "a PKCS #11 URI with a PIN in it"),
-        (f"{LOCATED}&pin-source=file:/etc/pin", "a PKCS #11 URI with a PIN in it"),
+        (f"{LOCATED}&pin-value=5678", "a PKCS#11 URI with a PIN in it"),
+        (LOCATED.replace(";", ";pin-value=5678;"), "a PKCS#11 URI with a PIN in it"),
+        (f"{LOCATED}&pin-source=file:/etc/pin", "a PKCS#11 URI with a PIN in it"),
         (LOCATED.replace("object", "slot-id"), "it has slot-id; write it like pkcs11:"),
         (LOCATED.replace("pkcs11:", ""), "it names no private key; write it like pkcs11:"),
         (LOCATED.replace("?", ";type=cert?"), "it names no private key"),

@@ -1,4 +1,4 @@
-"""A PKCS #11 token in a directory: SoftHSM."""
+"""A PKCS#11 token in a directory: SoftHSM."""
 
 from __future__ import annotations
 
