@@ -57,7 +57,8 @@ molecule: .venv/test ## Every role on a shared sandbox
 	molecule test --all
 
 integration: .venv/test .venv-awsiotsdk/ok ## Modules and state machines on the sandbox
-	pytest -q -n 2 -m 'not long' tests/integration
+	@# by file: else both processes build the fleets that a file's tests share
+	pytest -q -n 2 --dist loadfile -m 'not long' tests/integration
 
 faults: .venv/test ## What must hold whatever goes wrong: faults, a lost region, disorder
 	pytest -q -rP -n 2 -m 'not long' tests/faults

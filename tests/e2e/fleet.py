@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from iotops.sandbox.client import Sandbox
 
@@ -78,7 +82,7 @@ class Fleet:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
 
-    def start(self, playbook: str, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, playbook: str, *arguments: str, output: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
         """Start ``ansible-playbook`` in a process group of its own."""
         # The issuing CA's key goes to Secrets Manager, so that it is looked for wherever it must not be.
         command = ["ansible-playbook", "-i", str(self.inventory), "-e", "fleet_rotation_signer=function"]
@@ -87,7 +91,7 @@ class Fleet:
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
@@ -99,11 +103,30 @@ class Fleet:
         output, _ = process.communicate(timeout=900)
         return Run(process.returncode, output, recap(output))
 
+    def run_until(self, call: int, playbook: str, *arguments: str) -> str:
+        """Run it, and SIGKILL its whole process group once the journal has ``call`` lines; what it had said."""
+        with tempfile.TemporaryFile("w+") as output:
+            process = self.start(playbook, *arguments, output=output)
+            deadline = time.monotonic() + 300
+            while len(self.sandbox.journal()) < call and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            output.seek(0)
+            return output.read()
+
 
 @dataclass(frozen=True)
 class Overheard:
-    """A fleet with a device: all that Ansible said while it was built, and what the account held before."""
+    """A fleet with a device, whose ``site.yml`` was killed and run again.
+
+    ``output``: all that Ansible said meanwhile. ``before``: what the account held at first. ``built``: what it held
+    when ``site.yml`` had ended. ``killed``: after which call.
+    """
 
     fleet: Fleet
     output: str
     before: dict[str, Any]
+    built: dict[str, Any]
+    killed: str
