@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from ansible_collections.iotops.fleet.plugins.module_utils._x509 import fingerprint
 from iotops.sandbox.client import Sandbox
 from tests.certificates import Issued
+from tests.e2e.fleet import Run
 from tests.integration.deployment import eventually
 from tests.integration.rotating import Caller, RotatingFleet
 from tests.shown import Shown
@@ -69,6 +70,9 @@ def test_another_kind_of_key(fleet: RotatingFleet, tmp_path: Path) -> None:
             [HOME],
             {region: arn for region, (arn, _) in old.items()},
         )
+        refused = deploy(fleet, tmp_path)
+        assert f"{AWAY}: the replacement of its server certificate is not finished" in said(refused.output)
+        assert (refused.code, fleet.in_dns()) == (2, [HOME])
         alone = fleet.replace(*CONFIRMED, "-e", f"fleet_replace_region={HOME}")
         assert f"{HOME}: no other region is in DNS and trusted" in said(alone.output)
         assert alone.code != 0
@@ -77,7 +81,7 @@ def test_another_kind_of_key(fleet: RotatingFleet, tmp_path: Path) -> None:
         new = fingerprint(fleet.successor.read_text())
         assert (fleet.in_dns(), fleet.imported(AWAY)[1], fleet.imported(HOME)) == ([HOME, AWAY], new, old[HOME])
         assert fingerprint(fleet.present.read_text()) == present
-        site_leaves_it(fleet, tmp_path)
+        assert set(deploy(fleet, tmp_path).ok().changed.values()) == {0}
         fleet.replace("-e", "fleet_replace_confirm=test-fleet", "-e", "fleet_replace_state=restored").ok()
         assert {region: fleet.imported(region)[1] for region in fleet.regions} == dict.fromkeys(fleet.regions, present)
         assert not fleet.successor.exists()
@@ -135,10 +139,10 @@ SITE = """
 """
 
 
-def site_leaves_it(fleet: RotatingFleet, directory: Path) -> None:
-    """Deploying the regions changes neither the region that is done nor the other one."""
+def deploy(fleet: RotatingFleet, directory: Path) -> Run:
+    """Run the part of site.yml that is about the server certificate."""
     (directory / "site.yml").write_text(SITE)
-    assert set(fleet.playbooks().run(str(directory / "site.yml")).ok().changed.values()) == {0}
+    return fleet.playbooks().run(str(directory / "site.yml"))
 
 
 def missing(fleet: RotatingFleet, region: str, device: Caller) -> int:

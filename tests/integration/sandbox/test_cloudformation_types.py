@@ -324,5 +324,20 @@ def test_validated_certificate_and_the_domain_it_proves(sandbox: Sandbox, stack:
     )
     assert domain_configuration["tlsConfig"] == {"securityPolicy": "IoTSecurityPolicy_TLS13_1_3_2022_10"}
     assert domain_configuration["domainConfigurationStatus"] == "ENABLED"
+
+    # Another certificate is another domain configuration, and one that has a name is not replaced.
+    other = issue(domain, root, dns=(domain,))
+    arn = acm.import_certificate(Certificate=other.pem, PrivateKey=other.key_pem, CertificateChain=root.pem)[
+        "CertificateArn"
+    ]
+    changed = {**resources["It"], "Properties": {**resources["It"]["Properties"], "ServerCertificateArns": [arn]}}
+    assert stack.update({**resources, "It": changed}) == "UPDATE_ROLLBACK_COMPLETE"
+    assert any("cannot update a stack when a custom-named resource requires replacing" in why for why in stack.failures)
+    assert stack.update({"Proof": resources["Proof"]}) == "UPDATE_COMPLETE"
+    assert stack.update({**resources, "It": changed}, ID) == "UPDATE_COMPLETE", stack.failures
+    domain_configuration = sandbox.client("iot", REGION).describe_domain_configuration(
+        domainConfigurationName=stack.outputs["Id"]
+    )
+    assert domain_configuration["serverCertificates"][0]["serverCertificateArn"] == arn
     stack.delete()
     assert records(sandbox, wanted["Name"])  # as on AWS, where CloudFormation leaves the validation record
