@@ -224,10 +224,16 @@ class Campaigns(Revocable):
 
     def works(self, device: Simulated, issued: Issued | None = None) -> None:
         """Require that the device connects and publishes in every region with this certificate, or its first one."""
+
+        def publishes(region: str) -> bool:
+            connection = self.deployment.device(device.name, region, issued or device.first)
+            try:
+                return connection.connect(30) and connection.publish(f"i/{device.name}/works", "{}")
+            finally:
+                connection.close()
+
         for region in self.deployment.regions:
-            connection = self.deployment.connected(issued or device.first, region)
-            assert connection.publish(f"i/{device.name}/works", "{}"), f"{device.name} in {region}"
-            connection.close()
+            eventually(lambda region=region: publishes(region), seconds=90)
 
     def _write(self, device: Simulated) -> None:
         """Its row, as register-device makes it."""

@@ -26,12 +26,14 @@ from tests.integration.campaign import (
     AsksForAnotherName,
     Campaigns,
     CannotConnectWithTheNewOne,
+    CannotStore,
     GoesOffline,
     NeverTakesTheJob,
     Simulated,
     request_for,
 )
 from tests.integration.deployment import Deployment, eventually
+from tests.integration.features import rotation
 from tests.integration.operators import AWAY, BOTH, HOME, at, four_times
 
 # The devices' certificates end in 20 days, those that they get with the CA in 30.
@@ -41,7 +43,12 @@ QUICK = ("-e", "rotation_campaign_pause=1")
 
 @pytest.fixture(scope="module")
 def fleet(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Campaigns:
-    return Campaigns(deployment, tmp_path_factory.mktemp("campaign"))
+    campaigns = Campaigns(deployment, tmp_path_factory.mktemp("campaign"))
+    for region in BOTH:  # jobs of others would be taken up
+        for job, status in jobs(campaigns, region).items():
+            if status == "IN_PROGRESS":
+                deployment.sandbox.client("iot", region).cancel_job(jobId=job, force=True)
+    return campaigns
 
 
 @pytest.fixture
@@ -96,7 +103,7 @@ def test_good_devices_rotate_and_broken_ones_are_named_and_work_on(fleet: Campai
     have_rotated(fleet, devices, good, [bad, stuck])
     assert issued_names(fleet) == Counter([*devices, *good, stuck])
     for region in BOTH:
-        assert set(jobs(fleet, region).values()) == {"COMPLETED"}
+        assert "IN_PROGRESS" not in jobs(fleet, region).values()
         where = at(fleet.deployment, region)
         assert where.run("fleet_certificate_requests_info", application=fleet.deployment.application)["requests"] == []
 
@@ -200,6 +207,36 @@ def test_a_campaign_that_is_killed_goes_on_and_every_broken_device_of_200_is_nam
     assert {name for _wave, _job, name in lines} == set(broken)
     waiting = {name for name, kind in broken.items() if kind in (NeverTakesTheJob, GoesOffline)}
     assert {name for wave, _job, name in lines if wave == "taken up"} == waiting
+
+
+@pytest.mark.long
+def test_where_regions_sign_the_ledger_hears_of_it_and_a_broken_canary_stops_a_campaign(
+    fleet: Campaigns, tmp_path: Path
+) -> None:
+    for region in BOTH:
+        rotation.deploy(fleet.deployment, region, signer="function")
+    good = ["signed-1", "signed-2", "signed-3"]
+    devices = fleet.join({**dict.fromkeys(good, Device), "signed-4": CannotStore})
+    named = (*QUICK, "-e", f"fleet_devices={','.join(devices)}", "-e", "fleet_rotation_signer=function")
+    report = tmp_path / "report.json"
+    with fleet.online(devices):
+        run = fleet.rotate(*named, "-e", "fleet_canary_devices=signed-4", "-e", f"fleet_report={report}")
+        assert run.code == 2, run.output
+        assert "The campaign was stopped: 1 of the canary devices failed. 1 of 1 devices have not rotated" in run
+        assert {fleet.deployment.row(HOME, name)["CertificateId"] for name in good} == {
+            devices[name].first.id for name in good
+        }
+        for region in BOTH:
+            assert "IN_PROGRESS" not in jobs(fleet, region).values()
+        run = fleet.rotate(
+            *named, "-e", "fleet_canary_devices=signed-2", "-e", "rotation_campaign_abort_percentage=100",
+            "-e", "fleet_fail_on=none", "-e", f"fleet_report={report}",
+        )  # fmt: skip
+        assert run.code == 0, run.output
+    assert json.loads(report.read_text())["counts"] == {"rotated": 3, "waiting": 0, "cancelled": 0, "failed": 1}
+    have_rotated(fleet, devices, good, ["signed-4"])
+    # Of the one that cannot store them each campaign made one.
+    assert issued_names(fleet) & Counter(4 * [*devices]) == Counter([*devices, *good, "signed-4", "signed-4"])
 
 
 def kill_in_second_wave(fleet: Campaigns, arguments: tuple[str, ...], progress: Path) -> None:

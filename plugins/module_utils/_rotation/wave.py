@@ -225,9 +225,10 @@ class Wave:
 
 def _give_up(outcome: Outcome, seconds: float) -> None:
     """Name a device that has not ended when the wave has."""
-    if not _begun(outcome):
-        where = ", ".join(sorted(outcome.statuses)) or "no region"
-        outcome.end(WAITING, f"has not taken its job, which stays for it in {where}")
+    if not outcome.statuses:
+        outcome.end(WAITING, "no region of the run has made it yet")
+    elif not _begun(outcome):
+        outcome.end(WAITING, f"has not taken its job, which stays for it in {', '.join(sorted(outcome.statuses))}")
     else:
         outcome.end(FAILED, f"not finished after {seconds:g} s: {_progress_of(outcome)}")
 
