@@ -107,10 +107,9 @@ def rotation_estimate(waves: Sequence[Wave], per_minute: int, seconds: int) -> s
         SECONDS_OF_A_WAVE + max((ceil(size / int(per_minute)) - 1) * 60, size // REGISTRATIONS_A_SECOND)
         for size in sizes
     )
-    return (
-        f"{sum(sizes)} devices in {len(sizes)} waves: about {_duration(least)} when all are there, "
-        f"at most {_duration(len(sizes) * int(seconds))}"
-    )
+    count = "1 wave" if len(sizes) == 1 else f"{len(sizes)} waves"
+    most = len(sizes) * int(seconds)
+    return f"{sum(sizes)} devices in {count}: about {_duration(least)} when all are there, at most {_duration(most)}"
 
 
 def rotation_rows(outcomes: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

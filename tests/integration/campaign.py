@@ -86,6 +86,8 @@ class GoesOffline(Device):
     def heard(self, message: Message) -> None:
         if message.topic.endswith(("/create/pending", "/create/accepted")):
             self.stop()
+        else:
+            super().heard(message)
 
 
 BROKEN: tuple[type[Device], ...] = (

@@ -75,7 +75,7 @@ def test_waves_are_numbered_from_the_highest_number_on() -> None:
     ("sizes", "per_minute", "expected"),
     [
         ([], 100, "0 devices in 0 waves: about 0 min when all are there, at most 0 min"),
-        ([5], 100, "5 devices in 1 waves: about 1 min when all are there, at most 30 min"),
+        ([5], 100, "5 devices in 1 wave: about 1 min when all are there, at most 30 min"),
         ([5, 100, 95], 100, "200 devices in 3 waves: about 2 min when all are there, at most 90 min"),
         ([5, 100], 10, "105 devices in 2 waves: about 10 min when all are there, at most 60 min"),
         ([100] * 10, 100, "1000 devices in 10 waves: about 7 min when all are there, at most 5 h 0 min"),
