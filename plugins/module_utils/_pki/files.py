@@ -20,7 +20,7 @@ PUBLIC = 0o644
 DIRECTORY = 0o700
 
 # Above so many files one sync of the file systems costs less than a sync of each file.
-_SYNC_EACH = 64
+_SYNC_EACH = 16
 
 
 def write_new(path: Path, data: Iterable[bytes], *, mode: int = SECRET) -> None:
@@ -62,7 +62,7 @@ def count_lines(path: Path) -> int:
     """Return how many lines have an end, 0 when there is no such file."""
     try:
         with path.open("rb") as file:
-            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 16), b""))
     except FileNotFoundError:
         return 0
 

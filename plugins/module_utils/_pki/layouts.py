@@ -193,8 +193,9 @@ class Flat(Layout):
 
     def end(self) -> None:
         """Remove the folder, which is empty, when all is on the disk in its place."""
-        for descriptor in (self._copies, self._target, self._waiting):
+        for descriptor in (self._copies, self._target):
             os.fsync(descriptor)
+        for descriptor in (self._copies, self._target, self._waiting):
             os.close(descriptor)
         self._staging.rmdir()
 

@@ -40,7 +40,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.wanted import De
 # A batch is what a killed run can lose, and what one sync is for: seconds of one core at most.
 BATCH: dict[Algorithm, int] = {"ec": 500, "rsa": 8}
 # It is made in so many shares, so that at the end no process waits long for another one.
-_SHARES = 8
+_SHARES = 10
 # A process of its own pays from so many keys on.
 _WORTH_A_PROCESS: dict[Algorithm, int] = {"ec": 250, "rsa": 1}
 # Seconds for which certificates begin and end at the same time.
