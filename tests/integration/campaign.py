@@ -202,6 +202,7 @@ class Campaigns(Revocable):
             **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
             "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_PIPELINING": "1",  # fewer processes for each task
         }
 
     def rotate(self, *arguments: str) -> Run:
