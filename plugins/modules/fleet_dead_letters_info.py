@@ -53,8 +53,8 @@ letters:
       description:
         - V(machine), a state machine failed or was stopped; V(topic_rule), a rule of AWS IoT could not pass a message
           on; V(bus_event), a rule of the event bus could not; V(pipe), a place in a stream; V(look), V(shadow) and
-          V(rotation), a message that ingest-thing, record-shadow or rotate-certificate failed on; V(sweep), a sweep or a
-          check; V(unknown).
+          V(rotation), a message that ingest-thing, record-shadow or rotate-certificate failed on; V(sweep), a sweep or
+          a check; V(unknown).
       type: str
       sample: machine
     source: {description: Which machine or rule or pipe or function., type: str, sample: fleet-converge-device}

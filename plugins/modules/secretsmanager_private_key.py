@@ -10,7 +10,7 @@ module: secretsmanager_private_key
 version_added: 0.3.0
 short_description: Keep a private key with its certificate in AWS Secrets Manager
 description:
-  - Makes the value of a secret the private key in a file, as PKCS #8 PEM that is not encrypted, followed by its
+  - Makes the value of a secret the private key in a file, as PKCS8 PEM that is not encrypted, followed by its
     certificate, so that who reads the secret always has the two that belong together.
   - The value is compared with the file's and written only when it differs. It is never returned, shown in a diff or
     logged.
