@@ -60,7 +60,8 @@ extends_documentation_fragment:
   - amazon.aws.region.modules
   - amazon.aws.boto3
 seealso:
-  - module: amazon.aws.secretsmanager_secret
+  - plugin: amazon.aws.secretsmanager_secret
+    plugin_type: lookup
   - name: Delete a secret
     description: What cannot be undone.
     link: https://docs.aws.amazon.com/secretsmanager/latest/userguide/manage_delete-secret.html
