@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from iotops.sandbox.client import Sandbox
+from tests.processes import kill
 
 ROOT = Path(__file__).resolve().parents[2]
 REGIONS = ["eu-west-1", "us-west-2"]
@@ -104,15 +103,13 @@ class Fleet:
         return Run(process.returncode, output, recap(output))
 
     def run_until(self, call: int, playbook: str, *arguments: str) -> str:
-        """Run it, and SIGKILL its whole process group once the journal has ``call`` lines; what it had said."""
+        """Run it, and SIGKILL it with all that it started once the journal has ``call`` lines; what it had said."""
         with tempfile.TemporaryFile("w+") as output:
             process = self.start(playbook, *arguments, output=output)
             deadline = time.monotonic() + 300
             while len(self.sandbox.journal()) < call and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.05)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            kill(process)
             output.seek(0)
             return output.read()
 

@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +19,7 @@ from tests.integration.deployment import Deployment, eventually
 from tests.integration.operators import BOTH, HOME
 from tests.integration.revocable import Revocable
 from tests.integration.sandbox.mqtt import Issued
+from tests.processes import kill
 
 pytestmark = pytest.mark.long
 
@@ -46,17 +44,7 @@ def killed_in_the_middle(fleet: Revocable, name: str, *arguments: str) -> None:
     run = fleet.start(*arguments, name="register_devices")
     eventually(lambda: fleet.deployment.row(HOME, name) or run.poll() is not None, seconds=600)
     assert run.poll() is None, run.communicate()[0]
-    for process in (run.pid, *descendants(run.pid)):  # Ansible gives each task a session of its own
-        os.kill(process, signal.SIGKILL)
-    run.communicate()
-
-
-def descendants(process: int) -> list[int]:
-    """What a process has started, and what that has started."""
-    shown = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = {int(pid): int(parent) for pid, parent in map(str.split, shown.splitlines())}
-    children = [pid for pid, parent in parents.items() if parent == process]
-    return children + [pid for child in children for pid in descendants(child)]
+    kill(run)
 
 
 def test_a_thousand_devices_are_in_before_they_connect(fleet: Revocable, tmp_path: Path) -> None:

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -35,6 +33,7 @@ from tests.integration.campaign import (
 from tests.integration.deployment import Deployment, eventually
 from tests.integration.features import rotation
 from tests.integration.operators import AWAY, BOTH, HOME, at, four_times
+from tests.processes import kill
 
 # The devices' certificates end in 20 days, those that they get with the CA in 30.
 DUE = ("-e", "fleet_rotate_within_days=25")
@@ -255,8 +254,7 @@ def kill_in_second_wave(fleet: Campaigns, arguments: tuple[str, ...], progress: 
         return sum(1 for row in found if job in json.dumps(row)) > 20
 
     eventually(some, seconds=300)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill(process)
 
 
 def nobody_has_two_jobs(fleet: Campaigns, names: list[str]) -> None:

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from tests.certificates import Issued
 from tests.e2e.fleet import Run
 from tests.integration.deployment import eventually
 from tests.integration.rotating import Caller, RotatingFleet
+from tests.processes import kill
 from tests.shown import Shown
 
 HOME, AWAY = "eu-west-1", "us-west-2"  # the home region comes last
@@ -88,8 +87,7 @@ def test_another_kind_of_key(fleet: RotatingFleet, tmp_path: Path) -> None:
 
         killed = fleet.playbooks().start("playbooks/replace_server_certificate.yml", *CONFIRMED)
         eventually(lambda: fleet.in_dns() == [HOME], seconds=120)
-        os.killpg(killed.pid, signal.SIGKILL)
-        killed.wait()
+        kill(killed)
         fleet.replace(*CONFIRMED).ok()
 
     served = fingerprint(fleet.present.read_text())

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ from iotops.sandbox.client import Sandbox
 from tests.certificates import Issued
 from tests.integration.deployment import eventually
 from tests.integration.rotating import Load, RotatingFleet, watching
+from tests.processes import kill
 from tests.shown import Shown
 
 HOME, AWAY = "eu-west-1", "us-west-2"  # the home region comes last
@@ -184,8 +183,7 @@ def test_it_is_planned_limited_taken_back_killed_and_gone_on_with(fleet: Rotatin
     with watching(fleet) as seen:
         killed = fleet.playbooks().start("playbooks/rotate_server_certificate.yml")
         eventually(lambda: held()[AWAY] == new, seconds=120)
-        os.killpg(killed.pid, signal.SIGKILL)
-        killed.wait()
+        kill(killed)
         fleet.rotate().ok()
     assert seen == {region: [old, new] for region in fleet.regions}
     assert held() == dict.fromkeys(fleet.regions, new)
