@@ -49,7 +49,7 @@ def _row(region: str, regions: Regions, wanted: str, domain: str, *, begun: list
         "dns": "yes" if region in seen["records"] else "no",
         "serves": arns[serving]["serial"] if serving in arns else serving or None,
         "until": arns[serving]["not_after"] if serving in arns else None,
-        "status": "; ".join(each["distrust"] for each in seen["served"] if each["distrust"]) or "trusted",
+        "status": _status(seen),
         "step": step,
         "arn": present,
         "former": former,
@@ -68,6 +68,12 @@ def _serving(seen: Seen) -> str:
     """ARN of the certificate that the domain configuration has."""
     served = [each["server_certificate_arn"] for found in seen["domains"] for each in found["server_certificates"]]
     return served[0] if served else ""
+
+
+def _status(seen: Seen) -> str:
+    if not seen["served"]:
+        return "not served"
+    return "; ".join(each["distrust"] for each in seen["served"] if each["distrust"]) or "trusted"
 
 
 def _step(*, serves_it: bool, settled: bool, chosen: bool) -> str:
