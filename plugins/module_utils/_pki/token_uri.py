@@ -33,12 +33,12 @@ class TokenUri:
         text = text.strip()
         path, _mark, query = text.removeprefix(SCHEME).partition("?")
         attributes = _attributes(path, ";") | _attributes(query, "&")
-        if attributes.keys() & {"pin-value", "pin-source"}:
+        if any(name.lower().startswith("pin") for name in attributes):
             raise PkiError("a PKCS#11 URI with a PIN in it: leave pin-value and pin-source out, give the passphrase")
         strange = attributes.keys() - {*_TOKEN, *_KEY, "module-path"}
         if strange or not text.startswith(SCHEME) or attributes.get("type", "private") != "private":
             what = f"it has {', '.join(sorted(strange))}" if strange else "it names no private key"
-            raise PkiError(f"PKCS#11 URI {text!r}: {what}; write it like {_EXAMPLE}")
+            raise PkiError(f"PKCS#11 URI: {what}; write it like {_EXAMPLE}")
         module = unquote(attributes.get("module-path", ""))
         token = tuple((name, unquote(attributes[name])) for name in _TOKEN if name in attributes)
         if not token or not Path(module).is_absolute() or not attributes.keys() & {"object", "id"}:

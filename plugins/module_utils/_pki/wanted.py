@@ -99,9 +99,21 @@ def devices_in_file(path: str) -> Devices:
     """
     file = Path(path)
     try:
-        return Devices.checked(lambda: (_device(file, row) for row in _rows(file)))
+        known = _version(file)
+
+        def read() -> Iterator[Device]:
+            if _version(file) != known:
+                raise PkiError(f"{path} was changed while its devices were issued: leave it as it is, and run again")
+            return (_device(file, row) for row in _rows(file))
+
+        return Devices.checked(read)
     except (UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
         raise PkiError(f"{path} cannot be read: {error}; write CSV with a header, a JSON list or JSON lines") from error
+
+
+def _version(file: Path) -> tuple[int, int, int]:
+    found = file.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _rows(file: Path) -> Iterator[Any]:

@@ -103,6 +103,16 @@ def test_a_file_that_is_of_no_use_is_named(tmp_path: Path, name: str, content: s
         devices_in_file(str(tmp_path / name))
 
 
+def test_a_file_that_changes_while_it_is_used_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "devices.csv"
+    path.write_text("name\ndev-1\ndev-2\n")
+    devices = devices_in_file(str(path))
+    (tmp_path / "other").write_text("name\ndev-2\ndev-1\n")
+    (tmp_path / "other").replace(path)
+    with pytest.raises(PkiError, match="was changed while its devices were issued"):
+        list(devices)
+
+
 def test_requests_come_from_files_of_many_and_from_folders(tmp_path: Path) -> None:
     (tmp_path / "many.pem").write_bytes(request("dev-1") + b"a remark\n" + request("dev-2"))
     (tmp_path / "folder").mkdir()
