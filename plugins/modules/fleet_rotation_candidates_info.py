@@ -55,6 +55,13 @@ options:
     description: At most so many devices; the others are counted.
     type: int
     default: 10000
+  authorities:
+    description:
+      - Directories of issuing CAs. Certificates that functions signed for them, and that their ledgers do not have, are
+        told.
+    type: list
+    elements: path
+    default: []
   segments:
     description: Pages of the table that are read at the same time.
     type: int
@@ -103,21 +110,37 @@ left_out:
   type: list
   elements: dict
   sample: [{thing_name: dev-9, why: "its certificate has expired at 2026-01-31T12:00:00Z: it cannot connect"}]
+unrecorded:
+  description: Certificates that functions signed and that the ledger does not have, by O(authorities).
+  returned: always
+  type: list
+  elements: dict
+  sample: [{authority: /srv/pki/intermediateCA, certificates: ["-----BEGIN CERTIFICATE-----"]}]
 last: {description: The highest number of a wave that any row names; 0 for none., type: int, sample: 3}
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ansible_collections.iotops.fleet.plugins.module_utils._aws.progress import write_progress
 from ansible_collections.iotops.fleet.plugins.module_utils._aws.values import iso
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.authority import ledger_of
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.generations import issuing_ca
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.tree import AuthorityTree
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.ends import End
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.survey import Scan
-from ansible_collections.iotops.fleet.plugins.module_utils._rotation.candidates import ROW, Candidates, Wish, waves_of
+from ansible_collections.iotops.fleet.plugins.module_utils._rotation.candidates import (
+    ROW,
+    Candidates,
+    Ledgers,
+    Wish,
+    waves_of,
+)
 from ansible_collections.iotops.fleet.plugins.module_utils._rotation.jobs import MAX_TARGETS
 from ansible_collections.iotops.fleet.plugins.module_utils._x509 import fingerprint, read_text
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError, run_module
@@ -133,6 +156,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "canary_devices": {"type": "list", "elements": "str", "default": []},
     "wave_size": {"type": "int", "default": 100},
     "limit": {"type": "int", "default": 10000},
+    "authorities": {"type": "list", "elements": "path", "default": []},
     "segments": {"type": "int", "default": 4},
     "progress_path": {"type": "path"},
 }
@@ -194,6 +218,28 @@ def require_known(params: Mapping[str, Any], found: Candidates, chosen: list[End
         raise FleetError(f"canary_devices: {', '.join(sorted(strangers)[:5])} would not rotate: name devices that do")
 
 
+def directories_of(authorities: Iterable[str]) -> dict[str, str]:
+    """Return the CAs' directories by the SHA-256 of their certificates' DER."""
+    trees = {path: AuthorityTree(Path(path), "issuing") for path in authorities}
+    return {
+        fingerprint(read_text(str(tree.certificate), option=f"authorities: {path}")): path
+        for path, tree in trees.items()
+    }
+
+
+def ledgers_of(directories: Mapping[str, str]) -> Ledgers:
+    """Return the CAs' ledgers.
+
+    Raises:
+        FleetError: one is missing or damaged.
+
+    """
+    try:
+        return Ledgers({key: ledger_of(AuthorityTree(Path(path), "issuing")) for key, path in directories.items()})
+    except PkiError as error:
+        raise FleetError(str(error)) from error
+
+
 def read(module: AnsibleAWSModule) -> dict[str, Any]:
     """Return the module's answer.
 
@@ -203,12 +249,14 @@ def read(module: AnsibleAWSModule) -> dict[str, Any]:
     """
     params = module.params
     require_sense(params)
+    directories = directories_of(params["authorities"])
     found = Candidates(
         application=params["application"],
         wish=wish_of(params),
         now=datetime.now(UTC),
         limit=params["limit"],
         exclude=frozenset(params["exclude"]),
+        ledgers=ledgers_of(directories),
     )
     scan = Scan(
         module.client("dynamodb"),
@@ -231,6 +279,10 @@ def read(module: AnsibleAWSModule) -> dict[str, Any]:
         "excluded": found.excluded,
         "left_out_count": found.left_out_count,
         "left_out": [{"thing_name": name, "why": why} for name, why in sorted(found.left_out.items())],
+        "unrecorded": [
+            {"authority": directories[issuer], "certificates": pems}
+            for issuer, pems in sorted(found.ledgers.missing.items())
+        ],
         "last": found.last,
     }
 

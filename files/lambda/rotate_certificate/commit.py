@@ -35,11 +35,13 @@ class Commit:
 
     def _decide(self, row: Row) -> Row | None:
         now = datetime.now(UTC)
+        certificate = row.get("Certificates", {}).get(self._principal, {})
+        if certificate and self._principal == row.get("CertificateId") and not rotation.is_awaited(certificate):
+            return None  # committed before: the device must never think that it was not
         require_active(row, self._principal, now)
-        certificate = row["Certificates"][self._principal]
         if not rotation.is_awaited(certificate):
             # One that was current before stays as it is, since this message may come late.
-            if self._principal != row.get("CertificateId") and "PresentBy" not in certificate:
+            if "PresentBy" not in certificate:
                 raise RejectedError("NotNew", "connect with the new certificate, and commit over that connection")
             return None
         here = aws("iot").describe_certificate(certificateId=self._principal)["certificateDescription"]

@@ -13,7 +13,7 @@ from answers import Answer, RejectedError
 from aws import aws, code
 from botocore.exceptions import ClientError
 from csr import Wanted, key_of
-from devices import converge, require_active, status
+from devices import converge, job_of, require_active, status
 from rows_table import APPLICATION, REGION, change, put
 
 Row = dict[str, Any]
@@ -27,7 +27,7 @@ class Create:
     def __init__(self, message: dict[str, Any]) -> None:
         self._thing: str = message["thingName"]
         self._principal: str = message["principal"]
-        self._job, self._csr = message.get("jobId"), message.get("csr")
+        self._job, self._csr = job_of(message), message.get("csr")
         self._signed: signing.Signed | None = None
         self._answer = Answer("pending", {})
 
@@ -38,7 +38,7 @@ class Create:
             RejectedError: the device does not get one.
 
         """
-        if not isinstance(self._csr, str) or not isinstance(self._job, str):
+        if not isinstance(self._csr, str) or not self._job:
             raise RejectedError("InvalidRequest", "send JSON with the texts csr and jobId")
         change("device-inventory", self._decide, ThingName=self._thing)
         if self._answer.kind == "accepted":
@@ -54,7 +54,7 @@ class Create:
         if known:
             self._accept_again(row, known, now)
             return None
-        if len(rotation.unexpired(row, now)) >= rows.MAX_CERTIFICATES:
+        if rotation.is_full(row, now, most=rows.MAX_CERTIFICATES):
             raise RejectedError("TooManyCertificates", f"the device has {rows.MAX_CERTIFICATES} that are valid")
         if os.environ["SIGNER"] == "offline":
             self._keep(now)
@@ -63,7 +63,8 @@ class Create:
 
     def _require_job(self, row: Row) -> None:
         current = row["Certificates"].get(row.get("CertificateId"), {})
-        if current.get("JobId") == self._job and not rotation.is_awaited(current):
+        is_presented = current.get("JobId") == self._job and not rotation.is_awaited(current)
+        if is_presented and row["CertificateId"] == self._principal:
             raise RejectedError("AlreadyRotated", "the current certificate is of this job: report that it succeeded")
         if not self._job.startswith(f"{APPLICATION}-rotate-") or not self._is_in_progress():
             raise RejectedError("UnknownJob", "no rotation job of that name is IN_PROGRESS for the device here")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,14 @@ from aws import aws
 from rows_table import read
 
 Row = dict[str, Any]
+# https://docs.aws.amazon.com/iot/latest/apireference/API_CreateJob.html
+JOB_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+def job_of(message: dict[str, Any]) -> str:
+    """The job that the device names; empty when it is no job's id."""
+    job = message.get("jobId")
+    return job if isinstance(job, str) and JOB_ID.fullmatch(job) else ""
 
 
 def require_active(row: Row, principal: str, now: datetime) -> None:

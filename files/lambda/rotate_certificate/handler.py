@@ -17,6 +17,7 @@ from answers import Answer, RejectedError
 from aws import aws
 from commit import Commit
 from create import Create
+from devices import job_of
 
 Message = dict[str, Any]
 REQUESTS: dict[str, type[Create | Commit]] = {"create": Create, "commit": Commit}
@@ -38,23 +39,20 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: 
 
 def take(message: Message) -> None:
     """Do what the device asks for, and tell it."""
-    thing, request, job = message["thingName"], message["request"], message.get("jobId")
+    thing, request, job = message["thingName"], message["request"], job_of(message)
     answer = answer_to(message)
     if answer.kind == "rejected":
         _log.warning("%s of %s for job %s rejected: %s", request, thing, job, answer.members)
     aws("iot-data").publish(
         topic=f"e/{thing}/certificate/{request}/{answer.kind}",
         qos=1,
-        payload=json.dumps({"jobId": job if isinstance(job, str) else "", **answer.members}).encode(),
+        payload=json.dumps({"jobId": job, **answer.members}).encode(),
     )
 
 
 def answer_to(message: Message) -> Answer:
     """What the device is told."""
     try:
-        asked = REQUESTS.get(message["request"])
-        if asked is None:
-            raise RejectedError("InvalidRequest", "there is no such request: publish to create or commit")
-        return asked(message).take()
+        return REQUESTS[message["request"]](message).take()
     except RejectedError as rejection:
         return Answer("rejected", {"code": rejection.code, "message": str(rejection)})

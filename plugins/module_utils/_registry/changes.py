@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.rotation import is_awaited
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import (
     OWN_ATTRIBUTES,
     Row,
@@ -142,6 +143,11 @@ def _certificates(row: Row, statuses: Mapping[str, str], now: datetime) -> dict[
         if (entry["Status"] == "REVOKED" or was_revoked) and status != "REVOKED":
             raise FleetError(
                 f"certificate_state={status}: {certificate_id} is REVOKED, which is final; issue a new one"
+            )
+        if status == "ACTIVE" and is_awaited(entry) and moment(entry["PresentBy"]) <= now:
+            raise FleetError(
+                f"certificate_state=ACTIVE: the device did not show up with {certificate_id} by {entry['PresentBy']};"
+                " let it rotate again (playbooks/rotate_devices.yml)"
             )
         gone = ("RetireAt", "RevokeAt") if status == "ACTIVE" else ()
         certificates[certificate_id] = {

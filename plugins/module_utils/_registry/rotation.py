@@ -16,9 +16,19 @@ from typing import Any
 Row = dict[str, Any]
 
 
+# Revocations of a row are read at once: 100 keys, two for each certificate (API_BatchGetItem of DynamoDB).
+MAX_ENTRIES = 45
+
+
 def unexpired(row: Mapping[str, Any], now: datetime) -> Row:
-    """The entries of ``Certificates`` that have not expired. A row holds at most 20."""
+    """The entries of ``Certificates`` that have not expired."""
     return {key: each for key, each in row["Certificates"].items() if datetime.fromisoformat(each["NotAfter"]) > now}
+
+
+def is_full(row: Mapping[str, Any], now: datetime, *, most: int) -> bool:
+    """Whether the device has ``most`` certificates that are neither expired nor revoked, or the row has no room."""
+    entries = unexpired(row, now).values()
+    return len(entries) >= MAX_ENTRIES or sum(1 for each in entries if each["Status"] != "REVOKED") >= most
 
 
 def entry(
@@ -79,4 +89,4 @@ def _text(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-__all__ = ["Row", "entry", "given", "is_awaited", "presented", "unexpired"]
+__all__ = ["Row", "entry", "given", "is_awaited", "is_full", "presented", "unexpired"]

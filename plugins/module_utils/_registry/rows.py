@@ -160,10 +160,10 @@ def effective_status(row: Row, certificate_id: str, revoked: Iterable[str], now:
         or certificate["Status"] == "REVOKED"
         or keys & set(revoked)
         or _is_past(certificate.get("RevokeAt"), now)
-        or _is_past(_present_by(certificate), now)
     ):
         return "REVOKED"
-    retired = _is_past(certificate.get("RetireAt"), now) or _is_past(certificate["NotAfter"], now)
+    ends = (certificate.get("RetireAt"), certificate["NotAfter"], _present_by(certificate))
+    retired = any(_is_past(end, now) for end in ends)
     return "ACTIVE" if state == "ACTIVE" and certificate["Status"] == "ACTIVE" and not retired else "INACTIVE"
 
 

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import Ledger, serial_text
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.ends import End, end_of
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import Item
 from ansible_collections.iotops.fleet.plugins.module_utils._rotation.jobs import number
@@ -40,6 +42,24 @@ class Wish:
         return end.not_after <= now + timedelta(days=self.days)
 
 
+@dataclass(frozen=True)
+class Ledgers:
+    """Finds the certificates that functions signed and that the ledger of their CA does not have.
+
+    ``by_issuer``: ledgers by the SHA-256 of the CA's DER. ``missing``: certificates in PEM by the same.
+    """
+
+    by_issuer: Mapping[str, Ledger] = field(default_factory=dict)
+    missing: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def take(self, row: Item) -> None:
+        """Look at the certificates of a row that rotation jobs made; from one thread at a time."""
+        for each in row["Certificates"].values():
+            ledger = self.by_issuer.get(each["IssuerFingerprint"])
+            if ledger and "JobId" in each and ledger.find(serial_text(int(each["Serial"], 16))) is None:
+                self.missing[each["IssuerFingerprint"]].append(each["Pem"])
+
+
 @dataclass
 class Candidates:
     """Collects rows from any thread; of a million devices it holds those whose certificates end first.
@@ -53,6 +73,7 @@ class Candidates:
     now: datetime
     limit: int
     exclude: Collection[str] = ()
+    ledgers: Ledgers = field(default_factory=Ledgers)
     due: int = 0
     last: int = 0
     excluded: int = 0
@@ -68,6 +89,7 @@ class Candidates:
         end = end_of(row, self.now)
         with self._lock:
             self.last = max(self.last, *waves, 0)
+            self.ledgers.take(row)
             if row["ThingName"] in self.wish.names:
                 self.seen.add(row["ThingName"])
             if why := self._hindrance(row, end):
@@ -112,4 +134,4 @@ def waves_of(chosen: list[End], *, size: int, canary: int, canaries: Collection[
     return waves + [(False, rest[start : start + size]) for start in range(0, len(rest), size)]
 
 
-__all__ = ["ROW", "Candidates", "Wish", "waves_of"]
+__all__ = ["ROW", "Candidates", "Ledgers", "Wish", "waves_of"]

@@ -161,7 +161,7 @@ class Desk:
                     each,
                     rows.get(each.thing_name, {}),
                     revoked=revoked,
-                    under_way=each.thing_name in under_way.get(each.job_id, ()),
+                    under_way=each.thing_name in under_way.get(each.job_id, ()) or self._is_under_way(each),
                     now=now,
                 )
             except Refusal as refusal:
@@ -180,6 +180,11 @@ class Desk:
             for job_id in job_ids
             if jobs.number(self.application, job_id) and (found := jobs.executions(self.iot, job_id))
         }
+
+    def _is_under_way(self, request: Request) -> bool:
+        job_id = request.job_id
+        is_ours = bool(jobs.number(self.application, job_id))
+        return is_ours and jobs.is_under_way(self.iot, job_id, request.thing_name)
 
     def _give(
         self, request: Request, certificate: x509.Certificate, issuer: str, key: bytes, issuing: Issuing

@@ -57,18 +57,22 @@ class Rollout:
 
     def arguments(self) -> dict[str, Any]:
         """What CreateJob takes beside the job's id and targets."""
-        criterion = {
-            "failureType": "ALL",
-            "action": "CANCEL",
-            "thresholdPercentage": float(self.abort_percentage),
-            "minNumberOfExecutedThings": self.abort_minimum,
-        }
+        # Not TIMED_OUT: one that waited in vain says nothing of the others.
+        criteria = [
+            {
+                "failureType": kind,
+                "action": "CANCEL",
+                "thresholdPercentage": float(self.abort_percentage),
+                "minNumberOfExecutedThings": self.abort_minimum,
+            }
+            for kind in ("FAILED", "REJECTED")
+        ]
         return {
             "document": json.dumps({"operation": OPERATION, "keyType": self.key_type}),
             "description": f"{CANARY if self.canary else ''}devices rotate their certificates",
             "targetSelection": "SNAPSHOT",
             "jobExecutionsRolloutConfig": {"maximumPerMinute": self.maximum_per_minute},
-            "abortConfig": {"criteriaList": [criterion]},
+            "abortConfig": {"criteriaList": criteria},
             "timeoutConfig": {"inProgressTimeoutInMinutes": self.timeout_minutes},
         }
 
@@ -121,10 +125,20 @@ def executions(iot: Any, job_id: str) -> dict[str, str] | None:
 
 @none_if_missing
 @api_call("describe a job's execution")
-def reason_of(iot: Any, job_id: str, thing_name: str) -> str | None:
+def _execution(iot: Any, job_id: str, thing_name: str) -> dict[str, Any] | None:
+    return dict(iot.describe_job_execution(jobId=job_id, thingName=thing_name)["execution"])
+
+
+def reason_of(iot: Any, job_id: str, thing_name: str) -> str:
     """Return what the device gave as the reason; "" when it gave none."""
-    execution = iot.describe_job_execution(jobId=job_id, thingName=thing_name)["execution"]
+    execution = _execution(iot, job_id, thing_name) or {}
     return str(execution.get("statusDetails", {}).get("detailsMap", {}).get("reason", ""))
+
+
+def is_under_way(iot: Any, job_id: str, thing_name: str) -> bool:
+    """Whether the device works on the job at this moment; listings may be late, this is not."""
+    execution = _execution(iot, job_id, thing_name)
+    return execution is not None and execution["status"] == "IN_PROGRESS"
 
 
 def create(iot: Any, job_id: str, arns: list[str], rollout: Rollout) -> None:
@@ -230,5 +244,5 @@ def ensure_cancelled(iot: Any, job_id: str, comment: str, *, check_mode: bool) -
 
 __all__ = [
     "FAILED", "MAX_TARGETS", "UNDER_WAY", "Job", "Rollout", "cancel_execution", "describe", "ensure_cancelled",
-    "ensure_present", "executions", "list_jobs", "number", "prefix", "reason_of", "thing_of",
+    "ensure_present", "executions", "is_under_way", "list_jobs", "number", "prefix", "reason_of", "thing_of",
 ]  # fmt: skip

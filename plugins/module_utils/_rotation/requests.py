@@ -116,14 +116,15 @@ def decide(
     ):
         raise Refusal("NotActive", "the certificate of the connection is not in use")
     current = row["Certificates"].get(row.get("CertificateId"), {})
-    if current.get("JobId") == request.job_id and not rotation.is_awaited(current):
+    is_presented = current.get("JobId") == request.job_id and not rotation.is_awaited(current)
+    if is_presented and row["CertificateId"] == request.principal:
         raise Refusal("AlreadyRotated", "the current certificate came from this job")
     if not under_way:
         raise Refusal("UnknownJob", f"{request.job_id} is no job that {request.thing_name} is working on")
     key = public_key_of(request)
     if given := given_before(request, row, key, revoked=revoked, now=now):
         return key, given
-    if len(rotation.unexpired(row, now)) >= MAX_CERTIFICATES:
+    if rotation.is_full(row, now, most=MAX_CERTIFICATES):
         raise Refusal("TooManyCertificates", f"the device has {MAX_CERTIFICATES} certificates that are valid")
     return key, None
 

@@ -80,7 +80,7 @@ class Limits:
         if self.canary:
             if failed:
                 return f"{failed} of the canary devices failed"
-            return "no canary device has rotated" if over and not rotated else ""
+            return "no canary device has rotated: name others by fleet_canary_devices" if over and not rotated else ""
         ended, lost = self.rotated + self.failed + rotated + failed, self.failed + failed
         if (over or ended >= self.minimum) and lost * 100 > self.percentage * ended:
             return f"{lost} of {ended} devices failed, more than {self.percentage} %"

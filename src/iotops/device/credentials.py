@@ -12,6 +12,7 @@ In the device's directory::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -131,14 +132,18 @@ class Credentials(ABC):
     def promote(self) -> None:
         """Make the next pair the current one, and the current one the previous one."""
         if (self._following / self._files[0]).exists():  # nothing has been moved yet
-            files.remove(self._previous)
-            files.make_directory(self._previous)
-            for name in self._files:
-                files.write(self._previous / name, (self.directory / name).read_bytes(), mode=files.PRIVATE)
+            with suppress(OSError):  # a full disk: the new pair needs no room
+                self._keep_previous()
         for name in self._files:
             if (self._following / name).exists():
                 files.move(self._following / name, self.directory / name)
         self.discard_next()
+
+    def _keep_previous(self) -> None:
+        files.remove(self._previous)
+        files.make_directory(self._previous)
+        for name in self._files:
+            files.write(self._previous / name, (self.directory / name).read_bytes(), mode=files.PRIVATE)
 
     def discard_next(self) -> None:
         """Forget the next pair."""

@@ -175,6 +175,8 @@ class Rotation:
             case Step.COMMIT, "commit", "accepted" if payload.get("certificateId") == self._new_id:
                 self._go(Step.PROMOTE)
                 self._promote()
+            case Step.COMMIT, "commit", "rejected" if payload.get("code") == "NotActive":
+                pass  # a suspended device may be resumed, and the new certificate may be the current one already
             case (Step.ASK, "create", "rejected") | (Step.COMMIT, "commit", "rejected"):
                 self._fail(f"{payload.get('code')}: {payload.get('message')}")
 

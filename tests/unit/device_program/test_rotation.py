@@ -324,13 +324,45 @@ def test_a_full_disk(world, monkeypatch, full, problem):
     keeps_the_old_one(world, problem)
 
 
+def test_a_disk_that_is_full_when_the_pairs_change_places(world, monkeypatch):
+    real = files.write
+
+    def write(path, data, **options):
+        if "previous" in path.parts:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path, data, **options)
+
+    monkeypatch.setattr(files, "write", write)
+    world.cloud.give()
+    world.run()
+    assert world.cloud.status() == ("SUCCEEDED", "")
+    assert world.held == world.cloud.current != OLD.fingerprint
+
+
 def test_a_rejected_commit(world):
     world.cloud.commit = lambda body, _principal: world.cloud.answer(
-        "commit", "rejected", jobId=body["jobId"], code="NotActive", message="suspended"
+        "commit", "rejected", jobId=body["jobId"], code="NotNew", message="an old one"
     )
     world.cloud.give()
     world.run()
-    keeps_the_old_one(world, "NotActive: suspended")
+    keeps_the_old_one(world, "NotNew: an old one")
+
+
+def test_a_device_that_is_suspended_when_it_commits_keeps_both_pairs_until_it_is_resumed(world):
+    cloud, real, told = world.cloud, world.cloud.commit, []
+
+    def commit(body, principal):
+        told.append(principal)
+        if len(told) < 3:
+            cloud.answer("commit", "rejected", jobId=body["jobId"], code="NotActive", message="suspended")
+        else:
+            real(body, principal)
+
+    cloud.commit = commit
+    cloud.give()
+    world.run()
+    assert cloud.status() == ("SUCCEEDED", "")
+    assert world.held == cloud.current != OLD.fingerprint
 
 
 def test_a_report_that_is_throttled_is_repeated(world):

@@ -245,6 +245,7 @@ def test_without_the_key_a_request_waits_for_the_controller(
 
 
 NEW = issue("lamp", key=KEY)
+REVOKED = {str(number): certificate(OLD, Status="REVOKED") for number in range(44)}
 ROTATED = {NEW.fingerprint: given(NEW, PresentedAt="2026-01-01T00:00:00Z"), OLD.fingerprint: certificate(OLD)}
 
 
@@ -255,6 +256,8 @@ ROTATED = {NEW.fingerprint: given(NEW, PresentedAt="2026-01-01T00:00:00Z"), OLD.
         ({"csr": {"a": 1}}, "InvalidRequest"),
         ({"jobId": None}, "InvalidRequest"),
         ({"jobId": 7}, "InvalidRequest"),
+        ({"jobId": "fleet-rotate-" + "9" * 64}, "InvalidRequest"),
+        ({"jobId": "fleet-rotate-\u00fc"}, "InvalidRequest"),
         ({"csr": "no PEM"}, "InvalidRequest"),
         ({"csr": "\ud800"}, "InvalidRequest"),
         ({"csr": OLD.pem}, "InvalidRequest"),
@@ -266,7 +269,6 @@ ROTATED = {NEW.fingerprint: given(NEW, PresentedAt="2026-01-01T00:00:00Z"), OLD.
         ({"csr": csr(OLD.key)}, "KeyUnsuitable"),
         ({"principal": "f" * 64}, "NotActive"),
         ({"jobId": "other-rotate-1"}, "UnknownJob"),
-        ({"request": "renew"}, "InvalidRequest"),
     ],
 )
 def test_what_a_device_may_not_ask_for(
@@ -275,7 +277,8 @@ def test_what_a_device_may_not_ask_for(
     kind, answer = ask(package, cloud, **{"request": "create", **changes})
     assert (kind, answer["code"]) == ("rejected", code)
     assert answer["message"]
-    assert answer["jobId"] == (changes.get("jobId", JOB) if isinstance(changes.get("jobId", JOB), str) else "")
+    job = str(changes.get("jobId", JOB))
+    assert answer["jobId"] == (job if job in (JOB, "other-rotate-1") else "")
     assert (cloud.row, cloud.started, cloud.requests) == (row(), [], [])
 
 
@@ -301,13 +304,13 @@ def test_a_request_that_another_key_signed_is_refused(package: SimpleNamespace, 
         ({}, (), "SUCCEEDED", "UnknownJob"),
         ({}, (), "QUEUED", "UnknownJob"),
         ({}, (), failure("ResourceNotFoundException"), "UnknownJob"),
-        ({"Certificates": ROTATED, "CertificateId": NEW.fingerprint}, (), "IN_PROGRESS", "AlreadyRotated"),
         (
             {"Certificates": {**row()["Certificates"], **{str(number): certificate(OLD) for number in range(19)}}},
             (),
             "IN_PROGRESS",
             "TooManyCertificates",
         ),
+        ({"Certificates": {**row()["Certificates"], **REVOKED}}, (), "IN_PROGRESS", "TooManyCertificates"),
     ],
 )
 def test_who_gets_no_certificate(
@@ -318,6 +321,22 @@ def test_who_gets_no_certificate(
     kind, answer = ask(package, cloud, csr=csr(new_key()))
     assert (kind, answer["code"]) == ("rejected", code)
     assert cloud.row == before
+
+
+def test_a_job_rotates_a_device_once_but_not_one_that_has_lost_its_new_key(
+    package: SimpleNamespace, cloud: Cloud
+) -> None:
+    before = cloud.rows["lamp"] = row(Certificates=ROTATED, CertificateId=NEW.fingerprint)
+    kind, answer = ask(package, cloud, csr=csr(new_key()), principal=NEW.fingerprint)
+    assert (kind, answer["code"], cloud.row) == ("rejected", "AlreadyRotated", before)
+    assert ask(package, cloud, csr=csr(new_key()))[0] == "accepted"
+
+
+def test_revoked_certificates_are_not_counted_as_long_as_there_is_room(package: SimpleNamespace, cloud: Cloud) -> None:
+    revoked = dict(list(REVOKED.items())[1:])
+    cloud.rows["lamp"] = row(Certificates={**row()["Certificates"], **revoked})
+    assert ask(package, cloud)[0] == "accepted"
+    assert set(revoked) < set(cloud.row["Certificates"])
 
 
 def test_a_device_without_a_row_gets_none(package: SimpleNamespace, cloud: Cloud) -> None:
@@ -362,6 +381,8 @@ def test_a_device_that_shows_up_with_its_new_certificate_has_rotated(package: Si
     after = dict(cloud.row)
     assert ask(package, cloud, "commit", principal=new)[0] == "accepted", "a message that comes twice"
     assert cloud.row == after
+    cloud.row["State"] = "SUSPENDED"
+    assert ask(package, cloud, "commit", principal=new)[0] == "accepted", "nor must a suspended device doubt it"
 
 
 def test_a_commit_that_comes_late_does_not_bring_an_older_certificate_back(

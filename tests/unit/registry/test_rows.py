@@ -180,13 +180,13 @@ def test_effective_status(row: rows.Row, revoked: set[str], data: st.DataObject)
             or certificate["Status"] == "REVOKED"
             or bool({"thing:t", f"id:{key}", f"serial:f1:5e{key}"} & revoked)
             or rows.moment(certificate.get("RevokeAt", "9999-01-01T00:00:00Z")) <= NOW
-            or ("PresentedAt" not in certificate and certificate.get("PresentBy", "9999") <= rows.timestamp(NOW))
         )
         assert (status == "REVOKED") == gone
         if status == "ACTIVE":
             assert row["State"] == certificate["Status"] == "ACTIVE"
             assert rows.moment(certificate["NotAfter"]) > NOW
             assert rows.moment(certificate.get("RetireAt", "9999-01-01T00:00:00Z")) > NOW
+            assert "PresentedAt" in certificate or certificate.get("PresentBy", "9999") > rows.timestamp(NOW)
         later = NOW + timedelta(hours=data.draw(st.integers(0, 4)))
         of_later = rows.effective_status(row, key, revoked, later)
         assert severity(rows.STATUSES, of_later) >= severity(rows.STATUSES, status), "time alone only takes away"

@@ -4,12 +4,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import Entry, Ledger
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import timestamp
-from ansible_collections.iotops.fleet.plugins.module_utils._rotation.candidates import Candidates, Wish, waves_of
+from ansible_collections.iotops.fleet.plugins.module_utils._rotation.candidates import (
+    Candidates,
+    Ledgers,
+    Wish,
+    waves_of,
+)
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 G1, G2 = "11", "22"
@@ -62,6 +69,22 @@ def test_a_device_that_is_named_and_cannot_rotate_is_told() -> None:
     assert names(candidates) == ["a"]
     assert candidates.left_out == {"b": "is REVOKED, without a certificate to connect with"}
     assert candidates.seen == {"a", "b"}
+
+
+def test_what_functions_signed_and_the_ledger_does_not_have_is_told(tmp_path: Path) -> None:
+    known = Entry(status="V", expires=NOW, serial="0A", subject="/CN=a")
+    ledger = Ledger(tmp_path / "index.txt")
+    ledger.append([known])
+    ledgers = Ledgers({G1: ledger})
+    signed = {"Serial": "b", "Pem": "new", "JobId": "app-rotate-1"}
+    more = {
+        "recorded": entry(9, Serial="a", Pem="old", JobId="app-rotate-1"),
+        "new": entry(9, **signed),
+        "by hand": entry(9, Serial="c", Pem="by hand"),
+        "of another CA": {**entry(9, **signed), "IssuerFingerprint": G2},
+    }
+    found(Wish(days=3), row("a", **more), ledgers=ledgers)
+    assert ledgers.missing == {G1: ["new"]}
 
 
 def test_of_many_devices_those_that_end_first_are_held_and_all_are_counted() -> None:

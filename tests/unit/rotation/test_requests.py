@@ -105,7 +105,9 @@ def test_what_is_not_signed() -> None:
 
 def test_a_device_that_has_rotated_in_this_job_gets_nothing_more() -> None:
     done = {"new": entry(OLD.certificate, JobId=JOB, PresentBy=timestamp(NOW), PresentedAt=timestamp(NOW))}
-    assert code(known={**row(**done), "CertificateId": "new"}) == "AlreadyRotated"
+    rotated = {**row(**done), "CertificateId": "new"}
+    assert code(replace(REQUEST, principal="new"), rotated) == "AlreadyRotated"
+    assert decision(known=rotated)[1] is None, "one that asks with its old certificate has lost the new one"
 
 
 def test_twenty_valid_certificates_are_enough() -> None:
@@ -113,6 +115,10 @@ def test_twenty_valid_certificates_are_enough() -> None:
     assert code(known=row(**others)) == "TooManyCertificates"
     others["c0"]["NotAfter"] = timestamp(NOW)
     assert decision(known=row(**others))[1] is None
+    revoked = {f"r{number}": entry(OLD.certificate, Status="REVOKED") for number in range(44)}
+    assert code(known=row(**revoked)) == "TooManyCertificates"
+    del revoked["r0"]
+    assert decision(known=row(**revoked))[1] is None
 
 
 def test_a_request_that_comes_twice_is_given_the_same_certificate_as_long_as_it_lives() -> None:
