@@ -17,6 +17,8 @@ from tests.processes import kill
 
 ROOT = Path(__file__).resolve().parents[2]
 REGIONS = ["eu-west-1", "us-west-2"]
+# The issuing CA's key goes to Secrets Manager, so that it is looked for wherever it must not be.
+SIGNER = ["-e", "fleet_rotation_signer=function"]
 RECAP = re.compile(
     r"^(?P<host>[\w.-]+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)"
     r"\s+unreachable=(?P<unreachable>\d+)\s+failed=(?P<failed>\d+)"
@@ -83,10 +85,8 @@ class Fleet:
 
     def start(self, playbook: str, *arguments: str, output: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
         """Start ``ansible-playbook`` in a process group of its own."""
-        # The issuing CA's key goes to Secrets Manager, so that it is looked for wherever it must not be.
-        command = ["ansible-playbook", "-i", str(self.inventory), "-e", "fleet_rotation_signer=function"]
         return subprocess.Popen(
-            [*command, playbook, *arguments],
+            ["ansible-playbook", "-i", str(self.inventory), *SIGNER, playbook, *arguments],
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,

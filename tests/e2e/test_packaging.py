@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.fleet import ROOT, Fleet, recap
+from tests.e2e.fleet import ROOT, SIGNER, Fleet, recap
 
 BIN = Path(sys.executable).parent
 
@@ -52,7 +52,7 @@ def test_a_second_run_by_its_collection_name_changes_nothing_that_the_checkout_b
     installed: Path, fleet: Fleet
 ) -> None:
     output = run(
-        "ansible-playbook", "-i", fleet.inventory, "iotops.fleet.site", cwd=installed,
+        "ansible-playbook", "-i", fleet.inventory, *SIGNER, "iotops.fleet.site", cwd=installed,
         ANSIBLE_COLLECTIONS_PATH=str(installed / "collections"), IOTOPS_SANDBOX_DIR=str(fleet.sandbox.directory),
     )  # fmt: skip
     counts = recap(output)
