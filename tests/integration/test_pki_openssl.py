@@ -120,7 +120,7 @@ def test_openssl_goes_on_after_an_archive_and_we_after_openssl(pki: Pki, tmp_pat
     lot = pki.path / "lot.tar"
     made = pki.ensure_devices("dev-[1:3]", layout="archive", path=str(lot))["certificates"]
     with tarfile.open(lot) as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extractall(tmp_path)  # noqa: S202 - our own; Python 3.11.2 knows no filter
     for name in ("dev-1", "dev-3"):
         verify(pki, "sslclient", str(tmp_path / f"{name}.cert.pem"))
     assert status(pki, made[1]["serial"]) == "Valid (V)"

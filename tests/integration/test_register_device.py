@@ -127,8 +127,8 @@ def test_an_expired_certificate_leaves_the_row_and_the_twenty_first_is_not_let_i
     [entry] = deployment.row(HOME, "collector")["Certificates"].values()
     expired = {**entry, "NotAfter": "2020-01-01T00:00:00Z", "Status": "REVOKED"}
     others = [deployment.issue("collector") for _ in range(18)]
-    revoked = {each.id: {**entry, "Pem": each.pem, "Status": "REVOKED"} for each in others}
-    full = {devices[0].id: entry, "f" * 64: expired, **revoked}
+    inactive = {each.id: {**entry, "Pem": each.pem, "Status": "INACTIVE"} for each in others}
+    full = {devices[0].id: entry, "f" * 64: expired, "e" * 64: {**entry, "Status": "REVOKED"}, **inactive}
     deployment.write(HOME, "collector", Certificates=full)
     deployment.admit(devices[1], HOME)
     certificates = deployment.row(HOME, "collector")["Certificates"]

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""register-device lets in what a row has room for by rotation.py."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from ministack.services import stepfunctions
+
+from ansible_collections.iotops.fleet.plugins.module_utils._registry import rotation, rows
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import typed_item
+from tests.unit.asl.definitions import definition
+
+VERDICT = definition("register-device")["States"]["ReadRow"]["Assign"]["verdict"]
+
+
+def verdict(row: dict[str, Any]) -> str:
+    """What is made of a certificate that nobody knows."""
+    answer = {"Responses": {"${InventoryTable}": [typed_item(row)], "${RevocationsTable}": []}, "UnprocessedKeys": {}}
+    context = {"variables": {"thingName": "t", "certificateId": "new"}, "Execution": {"Input": {}}}
+    return str(stepfunctions._apply_jsonata_template(VERDICT, None, context, result=answer))
+
+
+@pytest.mark.parametrize(
+    ("active", "revoked", "expired"),
+    [(0, 0, 0), (1, 0, 0), (19, 0, 9), (20, 0, 0), (19, 25, 9), (19, 26, 0), (0, 45, 0)],
+)
+def test_room_for_a_certificate(active: int, revoked: int, expired: int) -> None:
+    kinds = [("ACTIVE", "2100")] * active + [("REVOKED", "2100")] * revoked + [("ACTIVE", "2020")] * expired
+    certificates = {
+        f"c{number}": {"Status": status, "NotAfter": f"{year}-01-01T00:00:00Z"}
+        for number, (status, year) in enumerate(kinds)
+    }
+    row = {"ThingName": "t", "State": "ACTIVE", "Certificates": certificates}
+    full = rotation.is_full(row, datetime.now(UTC), most=rows.MAX_CERTIFICATES)
+    assert verdict(row) == ("the device has 20 certificates that are valid" if full else "renewed")
