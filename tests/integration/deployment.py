@@ -26,10 +26,10 @@ from tests.integration.sandbox.fleet import Fleet
 from tests.integration.sandbox.mqtt import Device, Issued, issue
 
 FILES = Path(__file__).parents[2] / "files"
-ATTEMPTS = 30
+ATTEMPTS = 100
 
 
-def eventually(look: Callable[[], Any], *, seconds: float = 20) -> Any:
+def eventually(look: Callable[[], Any], *, seconds: float = 60) -> Any:
     """What ``look`` answers as soon as that is true.
 
     Raises:

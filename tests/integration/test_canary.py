@@ -18,6 +18,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._canary.canary import
 from ansible_collections.iotops.fleet.plugins.module_utils._device.session import Endpoint
 from ansible_collections.iotops.fleet.plugins.module_utils._device.tls import Identity
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError
+from iotops.sandbox.client import Sandbox
 from tests.integration.sandbox.fleet import Fleet
 from tests.integration.sandbox.mqtt import issue
 
@@ -58,7 +59,9 @@ def store_messages(sandbox, region, role_arn, said_region):
 
 
 @pytest.fixture(scope="module")
-def fleet(sandbox, tmp_path_factory):
+def fleet(tmp_path_factory):
+    # Of its own: other tests serve the domain too.
+    sandbox = Sandbox(tmp_path_factory.mktemp("canary-sandbox")).start()
     fleet = Fleet(sandbox, tmp_path_factory.mktemp("canary"), (HOME, FAR))
     iam = sandbox.client("iam", HOME)
     role = iam.create_role(RoleName="canary-rule", AssumeRolePolicyDocument=document([TRUST]))["Role"]["Arn"]
@@ -75,7 +78,8 @@ def fleet(sandbox, tmp_path_factory):
         iot.create_policy(policyName="device", policyDocument=document(DEVICE_POLICY))
         iot.create_policy(policyName="wide", policyDocument=document(TOO_WIDE))
         store_messages(sandbox, region, role, region)
-    return fleet
+    yield fleet
+    sandbox.stop()
 
 
 class Onboarding:

@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.iotops.fleet.plugins.module_utils._expiry.region import served
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import following, timestamp
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError
+from iotops.sandbox.client import Sandbox
 from tests.integration.deployment import Deployment, eventually
 from tests.integration.features import expiry
 from tests.integration.operators import HOME, at
@@ -25,8 +26,13 @@ DEVICES = {"ends-soon": 3, "ends-later": 200, "has-expired": -1}  # days
 
 
 @pytest.fixture(scope="module")
-def watched(deployment: Deployment) -> Iterator[Deployment]:
-    """The fleet with a domain of its own whose server certificate ends in 20 days, and devices that end or ended."""
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """One region whose server certificate ends in 20 days, and devices that end or ended.
+
+    A deployment of its own: other tests register CAs, which would be reported.
+    """
+    sandbox = Sandbox(tmp_path_factory.mktemp("expiry-sandbox")).start()
+    deployment = Deployment(sandbox, tmp_path_factory.mktemp("expiry"), (HOME,))
     deployment.serve(HOME, DOMAIN)  # a certificate of 30 days
     acm, iot = (deployment.sandbox.client(service, HOME) for service in ("acm", "iot"))
     [configuration] = [
@@ -58,8 +64,7 @@ def watched(deployment: Deployment) -> Iterator[Deployment]:
         )
     expiry.deploy(deployment, HOME, DOMAIN)
     yield deployment
-    for region in deployment.regions:
-        deployment.dead_letters(region)  # no region can make of these rows what they say
+    sandbox.stop()
 
 
 def invoke(fleet: Deployment) -> dict[str, Any]:
