@@ -22,7 +22,7 @@ ROLE = "the role that deploys it"
 
 
 class Fault(NamedTuple):
-    """One difference; ``thing_name`` is empty where it is the region's, ``certificate_id`` where it is about no certificate."""
+    """One difference. ``thing_name`` is empty where it is the region's, ``certificate_id`` where no certificate is it."""
 
     name: str
     thing_name: str
