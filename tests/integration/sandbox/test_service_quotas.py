@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ansible_collections.iotops.fleet.plugins.module_utils._registration.quotas import CODES, DEFAULTS, read_quotas
+from ansible_collections.iotops.fleet.plugins.module_utils._quotas.operations import OPERATIONS
+from ansible_collections.iotops.fleet.plugins.module_utils._registration.quotas import default_quotas, read_quotas
 from iotops.sandbox.client import Sandbox
 from tests.integration.sandbox.test_iam_requests import role_client
 
@@ -26,9 +27,9 @@ def test_the_calls_that_make_a_device_have_aws_s_names_codes_and_values(sandbox:
         {quota["QuotaName"]: quota for quota in listed(client, operation)}
         for operation in ("list_service_quotas", "list_aws_default_service_quotas")
     )
-    for call, code in CODES.items():
-        found = applied[f"{call} API TPS"]
-        assert (found["QuotaCode"], found["Value"], found["Adjustable"]) == (code, DEFAULTS[call], True)
+    for call, expected in default_quotas(REGION).items():
+        found, code = applied[f"{call} API TPS"], OPERATIONS[call].code
+        assert (found["QuotaCode"], found["Value"], found["Adjustable"]) == (code, expected, True)
         assert found["QuotaArn"] == f"arn:aws:servicequotas:{REGION}:{sandbox.account_id}:iotcore/{code}"
         assert default[f"{call} API TPS"]["Value"] == found["Value"]
     assert read_quotas(client, REGION).source == "Service Quotas"
@@ -58,4 +59,4 @@ def test_who_may_not_ask_is_told_so_and_the_reader_says_it(sandbox: Sandbox) -> 
     limited = role_client(sandbox, "asks-half", "service-quotas", statement)
     assert listed(limited, "list_service_quotas")
     found = read_quotas(limited, REGION)
-    assert (found.per_second, found.source.rpartition(": ")[2]) == (DEFAULTS, "AccessDeniedException")
+    assert (found.per_second, found.source.rpartition(": ")[2]) == (default_quotas(REGION), "AccessDeniedException")
