@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import (
     OWN_ATTRIBUTES,
     digest,
+    fleet_number,
     following,
     timestamp,
 )
@@ -318,7 +319,8 @@ def test_a_thing_that_exists_is_adopted_with_what_it_has(deployment: Deployment)
     for region in BOTH:
         thing = deployment.sandbox.client("iot", region).describe_thing(thingName="handmade")
         ours = {"certificateId": device.id}
-        assert thing["attributes"] == {"room": "7", **ours, "fleetDigest": digest(ours, thing["thingTypeName"])}
+        own = digest(ours, thing["thingTypeName"])
+        assert thing["attributes"] == {"room": "7", **ours, "fleetDigest": own, "fleetNumber": fleet_number(own)}
         assert thing["thingTypeName"] == f"{deployment.application}-device"
         assert deployment.status(region, "handmade")["ThingId"] == thing["thingId"]
         deployment.connected(device, region).close()

@@ -38,7 +38,7 @@ class Ingesting(Deployment):
         except iot.exceptions.ResourceNotFoundException:
             return {}
         groups = iot.list_thing_groups_for_thing(thingName=name)["thingGroups"]
-        own = ("certificateId", "fleetDigest")
+        own = ("certificateId", "fleetDigest", "fleetNumber")
         return {
             "attributes": {key: value for key, value in found["attributes"].items() if key not in own},
             "type": found["thingTypeName"],

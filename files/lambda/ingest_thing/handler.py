@@ -16,7 +16,7 @@ import os
 from typing import Any
 
 import definitions_here
-import merging
+import rows
 from aws import aws
 from definitions import OWN
 from deletions import Deletion
@@ -71,7 +71,7 @@ def subject(message: Message) -> tuple[str, str]:
 def is_echo(message: Message) -> bool:
     """Whether convergence itself made the change that the event of a thing tells of."""
     thing_type = message.get("thingTypeName") or ""
-    return message.get("operation") != "DELETED" and merging.is_ours(message.get("attributes") or {}, thing_type)
+    return message.get("operation") != "DELETED" and rows.is_as_written(message.get("attributes") or {}, thing_type)
 
 
 def look_again(message: Message) -> None:

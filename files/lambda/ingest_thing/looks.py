@@ -59,7 +59,7 @@ class Look:
         self._converge = self._force = bool(vanished and not self._kind and self._is_last)
 
     def _of_a_new_thing(self, thing: Row) -> Row | None:
-        if merging.is_ours(thing.get("attributes") or {}, thing.get("thingTypeName") or ""):
+        if rows.is_as_written(thing.get("attributes") or {}, thing.get("thingTypeName") or ""):
             return None  # its row is gone, and the thing should be
         return self._defined(merging.new_row(observe(thing, {}), arn=thing["thingArn"], **_common()), {})
 

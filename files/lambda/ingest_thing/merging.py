@@ -20,11 +20,6 @@ Row = dict[str, Any]
 LISTED_AFTER = timedelta(seconds=60)
 
 
-def is_ours(attributes: Mapping[str, str], thing_type: str) -> bool:
-    """Whether convergence wrote these attributes and this type."""
-    return attributes.get("fleetDigest") == rows.digest(attributes, thing_type)
-
-
 def new_row(observed: Row, *, default_type: str, region: str, arn: str, now: datetime) -> Row:
     """The attributes of the row of a thing that nobody knew."""
     row: Row = {
@@ -86,13 +81,22 @@ def has_drifted(row: Row, applied_thing_id: str, observed: Row, now: datetime) -
     return (
         applied_thing_id != observed["ThingId"]
         or own.get("certificateId") != row.get("CertificateId")
-        or "fleetDigest" not in own
+        or not _has_number_of_digest(own)
         or any(
             seen["Status"] in rows.STATUSES and seen["Status"] != rows.effective_status(row, key, (), now)
             for key, seen in observed["Certificates"].items()
             if key in row["Certificates"] and seen["Status"] != "REVOKED"
         )
     )
+
+
+def _has_number_of_digest(own: Mapping[str, str]) -> bool:
+    """Whether ``fleetNumber`` follows from ``fleetDigest``; things of older releases have none."""
+    try:
+        number = rows.fleet_number(own.get("fleetDigest", ""))
+    except ValueError:
+        return False
+    return own.get("fleetNumber", number) == number
 
 
 def revoked_here(row: Row, changed: Row) -> list[str]:

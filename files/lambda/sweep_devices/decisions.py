@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from rows import digest
+from rows import is_as_written
 
 GRACE = 120  # seconds after a write in which it is being applied
 # What a listing has to say of a thing, beside the mark of its current certificate.
@@ -90,7 +90,7 @@ def thing_differs(thing: dict[str, Any], wanted: int | None) -> bool:
     if wanted is None or wanted == ABSENT:
         return True
     attributes = thing.get("attributes") or {}
-    return mark(attributes.get("certificateId", "")) != wanted or attributes.get("fleetDigest") != digest(
+    return mark(attributes.get("certificateId", "")) != wanted or not is_as_written(
         attributes, thing.get("thingTypeName") or ""
     )
 

@@ -21,7 +21,9 @@ Row = dict[str, Any]
 STATES = ("ACTIVE", "SUSPENDED", "DELETED", "REVOKED")
 STATUSES = ("ACTIVE", "INACTIVE", "REVOKED")
 # Attributes of a thing that convergence writes and no row holds.
-OWN_ATTRIBUTES = frozenset({"certificateId", "fleetDigest"})
+OWN_ATTRIBUTES = frozenset({"certificateId", "fleetDigest", "fleetNumber"})
+DIGITS = 7  # of a digest in its number: sums of such numbers over a fleet are exact in floating point
+_DERIVED = frozenset({"fleetDigest", "fleetNumber"})
 # What goes together with the current certificate.
 CURRENT = ("CertificateId", "CertificateArn", "CaCertificateId", "NotAfter")
 MAX_CERTIFICATES = 20
@@ -48,13 +50,32 @@ def moment(text: str) -> datetime:
 
 
 def digest(attributes: Mapping[str, str], thing_type: str) -> str:
-    """SHA-256 of what convergence wrote into a thing (``attributes`` with ``certificateId``, without ``fleetDigest``).
+    """SHA-256 of what convergence wrote into a thing: ``attributes`` with ``certificateId``.
+
+    ``fleetDigest`` and ``fleetNumber``, which follow from it, do not count.
 
     The state machine converge-device computes the same: lines ``name=value`` in the order of the names, then
     ``type=<thing type>``, joined by line feeds.
     """
-    lines = [f"{name}={attributes[name]}" for name in sorted(attributes) if name != "fleetDigest"]
+    lines = [f"{name}={attributes[name]}" for name in sorted(attributes) if name not in _DERIVED]
     return hashlib.sha256("\n".join([*lines, f"type={thing_type}"]).encode()).hexdigest()
+
+
+def fleet_number(fleet_digest: str) -> str:
+    """The first hex digits of a digest as a decimal number, which fleet indexing can add up.
+
+    Raises:
+        ValueError: it is no digest.
+
+    """
+    return str(int(fleet_digest[:DIGITS], 16))
+
+
+def is_as_written(attributes: Mapping[str, str], thing_type: str) -> bool:
+    """Whether convergence wrote these attributes and this type; things of older releases have no ``fleetNumber``."""
+    wanted = digest(attributes, thing_type)
+    number = fleet_number(wanted)
+    return attributes.get("fleetDigest") == wanted and attributes.get("fleetNumber", number) == number
 
 
 def descends(row: Row, ancestor: Row) -> bool:
@@ -231,7 +252,9 @@ __all__ = [
     "digest",
     "due_at",
     "effective_status",
+    "fleet_number",
     "following",
+    "is_as_written",
     "last_not_after",
     "merge",
     "moment",

@@ -81,8 +81,7 @@ def test_a_row_means_the_same(row: rows.Row, revoked: set[str]) -> None:
     due = rows.due_at(row, NOW)
     assert read["dueAt"] == (int(due.timestamp()) if due else 0)
     current = {"certificateId": row["CertificateId"]} if "CertificateId" in row else {}
-    assert read["attributes"] == {
-        **row["Attributes"],
-        **current,
-        "fleetDigest": rows.digest({**row["Attributes"], **current}, "fleet-device"),
-    }
+    digest = rows.digest({**row["Attributes"], **current}, "fleet-device")
+    written = {**row["Attributes"], **current, "fleetDigest": digest, "fleetNumber": rows.fleet_number(digest)}
+    assert read["attributes"] == written
+    assert rows.is_as_written(written, "fleet-device")

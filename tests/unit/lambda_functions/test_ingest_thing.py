@@ -178,6 +178,9 @@ def test_a_retired_certificate_is_not_brought_back(package: SimpleNamespace) -> 
         ({"ThingId": "t2"}, True),
         ({"OwnAttributes": {"fleetDigest": "d"}}, True),
         ({"OwnAttributes": {"certificateId": "c1"}}, True),
+        ({"OwnAttributes": {"certificateId": "c1", "fleetDigest": "d", "fleetNumber": "13"}}, False),
+        ({"OwnAttributes": {"certificateId": "c1", "fleetDigest": "d", "fleetNumber": "14"}}, True),
+        ({"OwnAttributes": {"certificateId": "c1", "fleetDigest": "no digest"}}, True),
         ({"Certificates": {"c1": {"Status": "PENDING_ACTIVATION"}}}, False),
         ({"Certificates": {"c1": {"Status": "INACTIVE"}}}, True),
     ],
@@ -298,7 +301,10 @@ def test_only_what_convergence_wrote_is_an_echo(package: SimpleNamespace) -> Non
     attributes = {"color": "red", "certificateId": "c1"}
     written = {**attributes, "fleetDigest": rows.digest(attributes, "fleet-device")}
     event = {"operation": "UPDATED", "thingTypeName": "fleet-device", "attributes": written}
-    assert package.handler.is_echo(event)
+    number = rows.fleet_number(written["fleetDigest"])
+    assert package.handler.is_echo(event), "of a release without fleetNumber"
+    assert package.handler.is_echo({**event, "attributes": {**written, "fleetNumber": number}})
+    assert not package.handler.is_echo({**event, "attributes": {**written, "fleetNumber": f"{number}0"}})
     assert not package.handler.is_echo({**event, "attributes": {**written, "color": "blue"}})
     assert not package.handler.is_echo({**event, "thingTypeName": None})
     assert not package.handler.is_echo({**event, "operation": "DELETED"})

@@ -343,6 +343,7 @@ def changed(**attributes: str) -> Any:
         ({"thing": changed(room="8")}, {}),
         ({"thing": changed(certificateId="of another one")}, {}),
         ({"thing": changed(fleetDigest="")}, {}),
+        ({"thing": changed(fleetNumber="1")}, {}),
         ({"thing": lambda thing: {**thing, "thingTypeName": "another"}}, {}),
         ({"thing": lambda thing: None}, {}),
         ({"thing": lambda thing: None}, {"state": "SUSPENDED", "status": "INACTIVE"}),

@@ -254,9 +254,9 @@ def test_the_digest_knows_no_order_and_not_itself(attributes: dict[str, str], ki
     shuffle.shuffle(names)
     shuffled = {name: attributes[name] for name in names}
     assert rows.digest(shuffled, kind) == rows.digest(attributes, kind)
-    assert rows.digest({**attributes, "fleetDigest": rows.digest(attributes, kind)}, kind) == rows.digest(
-        attributes, kind
-    )
+    digest = rows.digest(attributes, kind)
+    derived = {"fleetDigest": digest, "fleetNumber": rows.fleet_number(digest)}
+    assert rows.digest({**attributes, **derived}, kind) == digest
 
 
 @settings(QUICK)
@@ -269,6 +269,20 @@ def test_the_digest_stays_what_it_is() -> None:
     text = b"certificateId=c1\nroom=7\ntype=fleet-device"
     expected = hashlib.sha256(text).hexdigest()
     assert rows.digest({"room": "7", "certificateId": "c1"}, "fleet-device") == expected
+
+
+@pytest.mark.parametrize(("digest", "number"), [("0" * 64, "0"), ("00000ffa", "255"), ("f" * 64, "268435455")])
+def test_the_number_of_a_digest(digest: str, number: str) -> None:
+    assert rows.fleet_number(digest) == number
+
+
+def test_a_thing_without_number_is_as_an_older_release_wrote_it_and_a_wrong_one_is_not() -> None:
+    digest = rows.digest({"room": "7"}, "lamp")
+    written = {"room": "7", "fleetDigest": digest}
+    assert rows.is_as_written(written, "lamp")
+    assert rows.is_as_written({**written, "fleetNumber": rows.fleet_number(digest)}, "lamp")
+    assert not rows.is_as_written({**written, "fleetNumber": "1"}, "lamp")
+    assert not rows.is_as_written({"room": "7"}, "lamp")
 
 
 # --- writers ---------------------------------------------------------------------------------------------------------
