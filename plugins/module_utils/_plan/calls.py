@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The iotops.fleet maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many calls of AWS IoT a piece of work makes in a region, and how long quotas let it take. Private to the collection.
+"""How many calls of AWS IoT some work makes in a region, and how long quotas let it take. Private to the collection.
 
 What does not grow with the fleet (a few calls for policies, CAs, rules and the like) is left out.
 """
@@ -70,7 +70,7 @@ def backfill_calls(
 
 
 def seconds(calls: Mapping[str, float], quotas: Quotas, share: float = 1.0) -> tuple[float, str]:
-    """Return how long the calls take at a ``share`` of the quotas, and the operation that decides; of several the first.
+    """Return how long the calls take at a ``share`` of the quotas, and which operation decides; of several the first.
 
     An operation whose quota is not known does not count. Nothing to do takes 0 seconds and is decided by nobody ("").
     """

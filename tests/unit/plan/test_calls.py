@@ -73,7 +73,6 @@ def test_a_backfill_makes_four_calls_for_an_active_device_and_two_for_a_revoked_
 
 def test_the_calls_for_a_revoked_one_are_those_of_the_definition() -> None:
     states = dict(all_states(definition("converge-device")))
-    assert states["HowToStart"]["Choices"][0]["Next"] == "RevokeCertificate"
     missing = states["RevokeCertificate"]["Catch"][0]
     assert (missing["ErrorEquals"], missing["Next"]) == (["Iot.ResourceNotFoundException"], "CouldItConnect")
     assert states["CouldItConnect"]["Default"] == "RegisterCertificate"
