@@ -57,6 +57,12 @@ def add_parser(commands: Any) -> None:
     seed.add_argument("--devices", type=int, required=True)
     seed.add_argument("--regions", nargs="+", required=True, metavar="REGION")
     seed.add_argument("--application", default="multi-region-iot")
+    seed.add_argument("--prefix", default="seed-", help="of their names, a number follows (default: %(default)s)")
+    seed.add_argument("--revoked", type=int, default=0, metavar="N", help="the last N of them are revoked")
+    seed.add_argument(
+        "--authority", nargs=2, type=_path, metavar=("CERT", "KEY"), help="the CA that signs, so that they can connect"
+    )
+    seed.add_argument("--keys", type=_path, metavar="DIR", help="a key and a certificate of each, as files")
 
 
 def _command(sub: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -72,6 +78,11 @@ def _moment(text: str) -> Any:
         return journal.moment(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither epoch seconds nor an ISO 8601 time") from None
+
+
+def _path(text: str) -> str:
+    """As the server sees it, which has another working directory."""
+    return str(Path(text).resolve())
 
 
 def _json(text: str) -> Any:
@@ -169,7 +180,8 @@ def _replication(arguments: argparse.Namespace) -> int:
 
 
 def _seed(arguments: argparse.Namespace) -> int:
-    wanted = {name: getattr(arguments, name) for name in ("devices", "regions", "application")}
+    names = ("devices", "regions", "application", "prefix", "revoked", "authority", "keys")
+    wanted = {name: getattr(arguments, name) for name in names}
     print(json.dumps(_admin(arguments, "POST", "seed", wanted)))
     return 0
 
