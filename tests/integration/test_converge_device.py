@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
 
 import pytest
 
@@ -19,6 +21,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import
 )
 from tests.integration.deployment import Deployment, eventually
 from tests.integration.sandbox.fleet import ALLOW
+from tests.integration.sandbox.mqtt import Issued
 
 HOME, AWAY = "eu-west-1", "us-west-2"
 BOTH = (HOME, AWAY)
@@ -419,3 +422,178 @@ def test_what_fails_never_leaves_an_active_certificate_and_is_finished_by_the_ne
     settled_everywhere(deployment, thing)
     assert "Error" not in deployment.status(HOME, thing)
     deployment.connected(device, HOME).close()
+
+
+def exactly(deployment: Deployment, region: str, thing: str) -> None:
+    """Converge a device exactly, and wait for it."""
+    began = deployment.sandbox.now()
+    deployment.start(region, "converge-device", {"ThingName": thing, "Exact": True})
+    reads = {"since": began, "region": region, "service": "dynamodb", "operation": "GetItem"}
+    eventually(lambda: len([call for call in deployment.sandbox.journal(**reads) if _is_of_a_machine(call)]) >= 2)
+    eventually(lambda: "LeaseOwner" not in deployment.status(region, thing))
+
+
+def _is_of_a_machine(call: dict[str, Any]) -> bool:
+    return "assumed-role" in str(call["caller"])
+
+
+def registered(deployment: Deployment, region: str, thing: str, device: Issued) -> dict[str, Any]:
+    """All that the region's registry has of a device; of its certificates the statuses and policies."""
+    iot = deployment.sandbox.client("iot", region)
+    try:
+        described = iot.describe_thing(thingName=thing)
+    except iot.exceptions.ResourceNotFoundException:
+        return {"certificate": deployment.certificate(region, device)}
+    arns = iot.list_thing_principals(thingName=thing)["principals"]
+    return {
+        "attributes": described["attributes"],
+        "type": described["thingTypeName"],
+        "groups": [group["groupName"] for group in iot.list_thing_groups_for_thing(thingName=thing)["thingGroups"]],
+        "certificates": [arn.rpartition("/")[2] for arn in arns],
+        "certificate": deployment.certificate(region, device),
+        "policies": sorted(deployment.policies_of(region, device)),
+    }
+
+
+@pytest.fixture(scope="module")
+def device(deployment: Deployment) -> Issued:
+    """One with a group and an attribute."""
+    iot = deployment.sandbox.client("iot", HOME)
+    for group in ("exact-own", "exact-other"):
+        for region in BOTH:
+            deployment.sandbox.client("iot", region).create_thing_group(thingGroupName=group)
+    iot.create_thing_type(thingTypeName="exact-other")
+    iot.create_policy(policyName="exact-other", policyDocument=ALLOW)
+    device = deployment.issue("exact")
+    deployment.admit(device, HOME)
+    deployment.write(HOME, "exact", Attributes={"room": "7"}, ThingGroups=["exact-own"])
+    settled_everywhere(deployment, "exact")
+    return device
+
+
+class TestExact:
+    """What an operator did by hand, where it is not to be."""
+
+    CHANGES: ClassVar[dict[str, Callable[[Any, str], Any]]] = {
+        "an attribute": lambda iot, _: iot.update_thing(
+            thingName="exact", attributePayload={"attributes": {"mine": "1", "room": "8"}, "merge": True}
+        ),
+        "the fleet's attributes": lambda iot, _: iot.update_thing(
+            thingName="exact", attributePayload={"attributes": {"room": "7"}, "merge": False}
+        ),
+        "the type": lambda iot, _: iot.update_thing(thingName="exact", thingTypeName="exact-other"),
+        "another group": lambda iot, _: iot.add_thing_to_thing_group(thingGroupName="exact-other", thingName="exact"),
+        "its group": lambda iot, _: iot.remove_thing_from_thing_group(thingGroupName="exact-own", thingName="exact"),
+        "another policy": lambda iot, arn: iot.attach_policy(policyName="exact-other", target=arn),
+        "its policy": lambda iot, arn: iot.detach_policy(policyName="test-fleet-device", target=arn),
+        "its attachment": lambda iot, arn: iot.detach_thing_principal(thingName="exact", principal=arn),
+        "its status": lambda iot, arn: iot.update_certificate(
+            certificateId=arn.rpartition("/")[2], newStatus="INACTIVE"
+        ),
+    }
+
+    @pytest.mark.parametrize("change", CHANGES)
+    def test_what_somebody_changed_is_as_the_row_says(
+        self, deployment: Deployment, device: Issued, change: str
+    ) -> None:
+        before = registered(deployment, HOME, "exact", device)
+        self.CHANGES[change](deployment.sandbox.client("iot", HOME), self.arn(deployment, device))
+        assert registered(deployment, HOME, "exact", device) != before
+        exactly(deployment, HOME, "exact")
+        assert registered(deployment, HOME, "exact", device) == before
+        deployment.connected(device, HOME).close()
+
+    def test_another_certificate_is_put_out_and_taken_off(self, deployment: Deployment, device: Issued) -> None:
+        iot = deployment.sandbox.client("iot", HOME)
+        others = [iot.create_keys_and_certificate(setAsActive=True) for _ in range(2)]
+        for other in others:
+            iot.attach_thing_principal(thingName="exact", principal=other["certificateArn"])
+        iot.update_certificate(certificateId=others[1]["certificateId"], newStatus="REVOKED")
+        exactly(deployment, HOME, "exact")
+        assert registered(deployment, HOME, "exact", device)["certificates"] == [device.id]
+        statuses = [
+            iot.describe_certificate(certificateId=other["certificateId"])["certificateDescription"]["status"]
+            for other in others
+        ]
+        assert statuses == ["INACTIVE", "REVOKED"]
+        assert set(deployment.status(HOME, "exact")["Applied"]["Statuses"]) == {device.id}
+
+    @pytest.mark.parametrize("gone", ["thing", "certificate", "both"])
+    def test_what_was_deleted_is_made_again(self, deployment: Deployment, device: Issued, gone: str) -> None:
+        before = registered(deployment, HOME, "exact", device)
+        iot, arn = deployment.sandbox.client("iot", HOME), self.arn(deployment, device)
+        iot.detach_thing_principal(thingName="exact", principal=arn)
+        if gone != "certificate":
+            iot.delete_thing(thingName="exact")
+        if gone != "thing":
+            iot.update_certificate(certificateId=device.id, newStatus="INACTIVE")
+            iot.delete_certificate(certificateId=device.id, forceDelete=True)
+        exactly(deployment, HOME, "exact")
+        assert registered(deployment, HOME, "exact", device) == before
+        assert deployment.status(HOME, "exact")["ThingId"] == iot.describe_thing(thingName="exact")["thingId"]
+
+    def test_what_is_as_the_row_says_is_not_written(self, deployment: Deployment, device: Issued) -> None:
+        before, began = registered(deployment, HOME, "exact", device), deployment.sandbox.now()
+        exactly(deployment, HOME, "exact")
+        assert registered(deployment, HOME, "exact", device) == before
+        calls = deployment.sandbox.journal(since=began, region=HOME, service="iot")
+        assert Counter(call["operation"] for call in calls if _is_of_a_machine(call)) == Counter(
+            [
+                *("ListThingPrincipals", "ListThingGroupsForThing", "ListAttachedPolicies"),
+                *("CreateThing", "AttachThingPrincipal", "UpdateCertificate"),  # of the same things
+            ]
+        )
+
+    def test_a_thing_without_a_row_goes_and_its_certificate_may_do_nothing(self, deployment: Deployment) -> None:
+        iot = deployment.sandbox.client("iot", HOME)
+        iot.create_thing(thingName="exact-nobody", thingTypeName=f"{deployment.application}-device")
+        other = iot.create_keys_and_certificate(setAsActive=True)
+        iot.attach_thing_principal(thingName="exact-nobody", principal=other["certificateArn"])
+        for _ in range(2):
+            exactly(deployment, HOME, "exact-nobody")
+            with pytest.raises(iot.exceptions.ResourceNotFoundException):
+                iot.describe_thing(thingName="exact-nobody")
+            described = iot.describe_certificate(certificateId=other["certificateId"])["certificateDescription"]
+            assert described["status"] == "INACTIVE"
+            assert deployment.status(HOME, "exact-nobody") == {}
+        assert deployment.dead_letters(HOME) == []
+
+    def test_a_thing_whose_device_is_deleted_goes_with_what_is_attached_to_it(self, deployment: Deployment) -> None:
+        device = deployment.issue("exact-deleted")
+        deployment.admit(device, HOME)
+        settled_everywhere(deployment, "exact-deleted")
+        deployment.write(HOME, "exact-deleted", State="DELETED")
+        settled_everywhere(deployment, "exact-deleted")
+        iot = deployment.sandbox.client("iot", HOME)
+        other = iot.create_keys_and_certificate(setAsActive=True)
+        iot.create_thing(thingName="exact-deleted")
+        for arn in (other["certificateArn"], self.arn(deployment, device)):
+            iot.attach_thing_principal(thingName="exact-deleted", principal=arn)
+        exactly(deployment, HOME, "exact-deleted")
+        assert registered(deployment, HOME, "exact-deleted", device) == {"certificate": "REVOKED"}
+        assert deployment.things_of(HOME, device) == []
+        assert deployment.dead_letters(HOME) == []
+
+    @staticmethod
+    def arn(deployment: Deployment, device: Issued) -> str:
+        return f"arn:aws:iot:{HOME}:{deployment.sandbox.account_id}:cert/{device.id}"
+
+
+def test_a_device_keeps_its_session_when_only_its_former_certificate_retires(deployment: Deployment) -> None:
+    old, new = deployment.issue("changed-over"), deployment.issue("changed-over")
+    deployment.admit(old, HOME)
+    deployment.admit(new, HOME)
+    settled_everywhere(deployment, "changed-over")
+    session, began = deployment.connected(new, HOME), deployment.sandbox.now()
+    certificates = deployment.row(HOME, "changed-over")["Certificates"]
+    certificates[old.id]["RetireAt"] = timestamp(datetime.now(UTC) - timedelta(seconds=1))
+    deployment.write(HOME, "changed-over", Certificates=certificates)
+    settled_everywhere(deployment, "changed-over")
+    assert [deployment.certificate(HOME, each) for each in (old, new)] == ["INACTIVE", "ACTIVE"]
+    assert deployment.sandbox.journal(since=began, operation="DeleteConnection") == []
+    assert not session.lost.is_set()
+    certificates = deployment.row(HOME, "changed-over")["Certificates"]
+    certificates[new.id]["Status"] = "INACTIVE"
+    deployment.write(HOME, "changed-over", Certificates=certificates)
+    assert session.lost.wait(10)
+    session.close()

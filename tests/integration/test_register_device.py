@@ -128,7 +128,9 @@ def test_an_expired_certificate_leaves_the_row_and_the_twenty_first_is_not_let_i
     expired = {**entry, "NotAfter": "2020-01-01T00:00:00Z", "Status": "REVOKED"}
     others = [deployment.issue("collector") for _ in range(18)]
     inactive = {each.id: {**entry, "Pem": each.pem, "Status": "INACTIVE"} for each in others}
-    full = {devices[0].id: entry, "f" * 64: expired, "e" * 64: {**entry, "Status": "REVOKED"}, **inactive}
+    former = deployment.issue("collector")
+    revoked = {former.id: {**entry, "Pem": former.pem, "Status": "REVOKED"}}
+    full = {devices[0].id: entry, "f" * 64: expired, **revoked, **inactive}
     deployment.write(HOME, "collector", Certificates=full)
     deployment.admit(devices[1], HOME)
     certificates = deployment.row(HOME, "collector")["Certificates"]
@@ -246,3 +248,65 @@ def test_a_throttled_call_is_made_again(deployment: Deployment) -> None:
     )  # fmt: skip
     deployment.admit(device, HOME)
     works_everywhere(deployment, device, "throttled")
+
+
+class TestFound:
+    """An active certificate that somebody registered by hand, and that is in no row."""
+
+    @staticmethod
+    def register(deployment: Deployment, device: Issued) -> None:
+        """As an operator does, with the fleet's policy."""
+        iot = deployment.sandbox.client("iot", HOME)
+        made = iot.register_certificate(certificatePem=device.pem, caCertificatePem=deployment.ca.pem, status="ACTIVE")
+        iot.attach_policy(policyName=f"{deployment.application}-device", target=made["certificateArn"])
+
+    @staticmethod
+    def find(deployment: Deployment, device: Issued, *, found: bool = True) -> None:
+        event = {"certificateId": device.id, **({"Found": True} if found else {})}
+        deployment.start(HOME, "register-device", event)
+
+    def test_a_device_of_ours_gets_a_row(self, deployment: Deployment) -> None:
+        device = deployment.issue("found")
+        self.register(deployment, device)
+        self.find(deployment, device)
+        eventually(lambda: deployment.row(AWAY, "found"))
+        works_everywhere(deployment, device, "found")
+        row = deployment.row(HOME, "found")
+        assert row["CertificateId"] == device.id
+        assert "PresentedAt" not in row["Certificates"][device.id], "nobody has seen the device with it"
+
+    def test_one_of_a_known_device_takes_nothing_from_the_certificate_that_it_uses(
+        self, deployment: Deployment
+    ) -> None:
+        used, other = deployment.issue("found-again"), deployment.issue("found-again")
+        deployment.admit(used, HOME)
+        works_everywhere(deployment, used, "found-again")
+        self.register(deployment, other)
+        self.find(deployment, other)
+        eventually(lambda: other.id in deployment.row(AWAY, "found-again")["Certificates"])
+        row = deployment.row(AWAY, "found-again")
+        assert row["CertificateId"] == used.id
+        assert {"RetireAt", "RevokeAt"} & {*row["Certificates"][used.id], *row["Certificates"][other.id]} == set()
+        works_everywhere(deployment, used, "found-again")
+        works_everywhere(deployment, other, "found-again")
+
+    def test_one_of_another_ca_is_rejected_and_may_do_nothing(self, deployment: Deployment) -> None:
+        device = issue("found-foreign", issue("Another CA", authority=True))
+        deployment.sandbox.client("iot", HOME).register_certificate_without_ca(
+            certificatePem=device.pem, status="ACTIVE"
+        )
+        self.find(deployment, device)
+        eventually(lambda: deployment.rejection(HOME, device))
+        eventually(lambda: deployment.certificate(HOME, device) == "INACTIVE")
+        assert deployment.row(HOME, "found-foreign") == {}
+
+    def test_an_event_says_nothing_about_an_active_certificate(self, deployment: Deployment) -> None:
+        device = deployment.issue("not-found")
+        self.register(deployment, device)
+        began = deployment.sandbox.now()
+        self.find(deployment, device, found=False)
+        asked = {"since": began, "region": HOME, "service": "iot", "operation": "DescribeCertificate"}
+        eventually(lambda: deployment.sandbox.journal(**asked))
+        eventually(lambda: "LeaseOwner" in deployment.status(HOME, f"certificate/{device.id}"))
+        assert deployment.row(HOME, "not-found") == {}
+        assert deployment.certificate(HOME, device) == "ACTIVE"

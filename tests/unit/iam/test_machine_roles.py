@@ -89,13 +89,13 @@ def _calls(task: dict[str, Any], values: dict[str, Any]) -> set[Grant]:
 
 def _targets(service: str, permission: str, arguments: Any, values: dict[str, Any]) -> set[str]:
     if service in ("iot", "iotdataplane"):
-        if permission.startswith("RegisterCertificate"):
+        if permission.startswith("RegisterCertificate") or permission == "ListAttachedPolicies":
             return {"*"}
         if permission.endswith("ThingGroup"):
             return {"thing/*", "thinggroup/*"}
         if permission == "DeleteConnection":
             return {"client/*"}
-        return {"thing/*" if permission.endswith("Thing") else "cert/*"}
+        return {"thing/*" if permission.endswith(("Thing", "ThingPrincipals")) else "cert/*"}
     [named] = [values[arguments[key]] for key in ("QueueUrl", "StateMachineArn") if key in arguments]
     return {name_of(named.replace("https://sqs.", "arn:").rsplit("/", 1)[-1])}
 
