@@ -6,14 +6,13 @@ A definition is named as the table's key: ``policy#<name>``, ``type#<name>`` or 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from aws import aws, code
 from botocore.exceptions import ClientError
+from policy_documents import Document, rewritten
 from rows_table import APPLICATION, REGION, Item, put, read
 
 OWN = f"{APPLICATION}-device"  # policy and type of the fleet's own stack
-Document = dict[str, Any]
 
 
 def here(definition: str) -> Item | None:
@@ -61,32 +60,6 @@ def document_here(item: Item) -> Document:
     """The item's document with the ARNs of this region."""
     document: Document = json.loads(item["Document"])
     return rewritten(document, item["Region"], REGION) if item["Name"].startswith("policy#") else document
-
-
-def rewritten(policy: Document, source: str, target: str) -> Document:
-    """The policy document with the ARNs of region ``source`` in ``target``; those of any other region stay."""
-
-    def statement(content: Document) -> Document:
-        return {
-            name: _moved(value, source, target) if name in ("Resource", "NotResource", "Condition") else value
-            for name, value in content.items()
-        }
-
-    statements = policy.get("Statement", [])
-    one = isinstance(statements, dict)
-    moved = [statement(each) for each in ([statements] if one else statements)]
-    return {**policy, "Statement": moved[0] if one else moved}
-
-
-def _moved(value: Any, source: str, target: str) -> Any:
-    if isinstance(value, list):
-        return [_moved(each, source, target) for each in value]
-    if isinstance(value, dict):
-        return {name: _moved(each, source, target) for name, each in value.items()}
-    fields = value.split(":", 5) if isinstance(value, str) else []
-    if len(fields) == 6 and fields[0] == "arn" and fields[3] == source:
-        return ":".join([*fields[:3], target, *fields[4:]])
-    return value
 
 
 def is_applied(item: Item) -> bool:

@@ -22,7 +22,7 @@ ROLE = "the role that deploys it"
 
 
 class Fault(NamedTuple):
-    """One difference. ``thing_name`` is empty where it is the region's, ``certificate_id`` where no certificate is it."""
+    """One difference; ``thing_name`` and ``certificate_id`` are empty where it is not about a device or certificate."""
 
     name: str
     thing_name: str
@@ -40,8 +40,8 @@ class Kind:
 
 
 KINDS = {
-    "row_missing": Kind("rows", WRITE, "the replica of the registry lacks a row that another region has"),
-    "row_differs": Kind("rows", WRITE, "the replica holds another version of a row than another region, for minutes"),
+    "row_missing": Kind("rows", WRITE, "the replica of another region lacks a row that is here"),
+    "row_differs": Kind("rows", WRITE, "the replica of another region holds an older version of a row, for minutes"),
     "not_applied": Kind("rows", CONVERGE, "device-status does not say that the row was applied"),
     "failed": Kind("rows", CONVERGE, "the row could not be applied"),
     "thing_missing": Kind("registry", EXACT, "there is no such thing"),

@@ -19,7 +19,8 @@ def deploy(deployment: Deployment, region: str) -> None:
     from tests.integration.deployment import FILES
 
     files = {name: (FILES / "lambda/shared" / name).read_text() for name in SHARED}
-    files["rows.py"] = (FILES.parent / "plugins/module_utils/_registry/rows.py").read_text()
+    registry = FILES.parent / "plugins/module_utils/_registry"
+    files |= {name: (registry / name).read_text() for name in ("rows.py", "policy_documents.py")}
     deployment.sandbox.client("iot", region).update_event_configurations(
         eventConfigurations={kind: {"Enabled": True} for kind in EVENTS}
     )

@@ -22,7 +22,7 @@ PACKAGE = (
     ROOT / "files/lambda/shared",
     ROOT / "plugins/module_utils/_registry",
 )
-MODULES = ("aws", "rows", "rows_table", "definitions", "definitions_here", "handler")
+MODULES = ("aws", "rows", "policy_documents", "rows_table", "definitions", "definitions_here", "handler")
 HERE, THERE = "eu-west-1", "us-west-2"
 
 
