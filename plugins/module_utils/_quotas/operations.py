@@ -5,36 +5,38 @@
 
 from __future__ import annotations
 
-from ansible_collections.iotops.fleet.plugins.module_utils._quotas.quota import SELECT_REGIONS, Quota
+from ansible_collections.iotops.fleet.plugins.module_utils._quotas.quota import Quota, select
 
 
 def _shadow(name: str) -> Quota:
     """All operations on shadows share one quota."""
-    return Quota(name, 4000, code="L-6CC6395A", other=400, other_in=SELECT_REGIONS | {"sa-east-1"})
+    title = "Device Shadow API requests/second per account"
+    return Quota(name, 4000, code="L-6CC6395A", title=title, exceptions={**select(400), "sa-east-1": 400})
 
 
 def _device_management(name: str, value: float, *, code: str = "", adjustable: bool = True) -> Quota:
     source = "AWS IoT Device Management endpoints and quotas, AWS General Reference"
-    return Quota(name, value, service="iot", code=code, adjustable=adjustable, source=source)
+    title = f"{name} {'rate' if code else 'throttle limit'}"
+    return Quota(name, value, service="iot", code=code, adjustable=adjustable, title=title, source=source)
 
 
 _RECORDS = (
     # Things
-    Quota("CreateThing", 100, code="L-64CBACAC", other=50),
-    Quota("UpdateThing", 100, code="L-211F680E", other=50),
-    Quota("DeleteThing", 100, code="L-889800F7", other=50),
+    Quota("CreateThing", 100, code="L-64CBACAC", exceptions=select(50)),
+    Quota("UpdateThing", 100, code="L-211F680E", exceptions=select(50)),
+    Quota("DeleteThing", 100, code="L-889800F7", exceptions=select(50)),
     Quota("DescribeThing", 350, code="L-0EF0F5EE"),
     Quota("ListThings", 10, code="L-57AAC135"),
-    Quota("AttachThingPrincipal", 100, code="L-F64D1AA6", other=50),
-    Quota("DetachThingPrincipal", 100, code="L-B5EE4A16", other=50),
+    Quota("AttachThingPrincipal", 100, code="L-F64D1AA6", exceptions=select(50)),
+    Quota("DetachThingPrincipal", 100, code="L-B5EE4A16", exceptions=select(50)),
     Quota("ListThingPrincipals", 20, code="L-FC3EF4D9"),
     Quota("ListPrincipalThings", 10, code="L-C481616A"),
     Quota("RegisterThing", 10, code="L-C0B2EF8B"),
     # Groups
-    Quota("AddThingToThingGroup", 100, code="L-2904683A", other=60),
-    Quota("RemoveThingFromThingGroup", 100, code="L-2A81A394", other=50),
+    Quota("AddThingToThingGroup", 100, code="L-2904683A", exceptions=select(60)),
+    Quota("RemoveThingFromThingGroup", 100, code="L-2A81A394", exceptions=select(50)),
     Quota("ListThingGroups", 10, code="L-1E5260D6"),
-    Quota("ListThingGroupsForThing", 100, code="L-75F129AD", other=50),
+    Quota("ListThingGroupsForThing", 100, code="L-75F129AD", exceptions=select(50)),
     Quota("ListThingsInThingGroup", 25, code="L-D33FD5F9"),
     # Certificates
     Quota("RegisterCertificate", 10, code="L-8C0011A3"),
@@ -65,8 +67,8 @@ _RECORDS = (
     # Rules, domain configurations, the account
     Quota("CreateTopicRule", 5, code="L-E817179B", adjustable=False),
     Quota("ReplaceTopicRule", 5, code="L-D12550DB", adjustable=False),
-    Quota("DeleteTopicRule", 20, code="L-B8E3A42A", adjustable=False, other=5),
-    Quota("GetTopicRule", 200, code="L-EF53B0E4", adjustable=False, other=20),
+    Quota("DeleteTopicRule", 20, code="L-B8E3A42A", adjustable=False, exceptions=select(5)),
+    Quota("GetTopicRule", 200, code="L-EF53B0E4", adjustable=False, exceptions=select(20)),
     Quota("ListTopicRules", 1, code="L-860C3E36", adjustable=False),
     Quota("CreateDomainConfiguration", 1, code="L-9410BF75", adjustable=False),
     Quota("DescribeDomainConfiguration", 10, code="L-7027E8DD"),

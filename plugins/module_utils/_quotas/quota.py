@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 # AWS's "select Regions", in which several quotas of AWS IoT Core are smaller.
 SELECT_REGIONS = frozenset({
@@ -16,12 +17,17 @@ GENERAL_REFERENCE = "AWS IoT Core endpoints and quotas, AWS General Reference"
 GENERAL_REFERENCE_OF = "2023-07-27"
 
 
+def select(value: float) -> dict[str, float]:
+    """Another value in the select regions."""
+    return dict.fromkeys(SELECT_REGIONS, value)
+
+
 @dataclass(frozen=True)
 class Quota:
     """A default quota of an account in a region, as ``source`` said on ``date`` (a year, a month or a day).
 
-    ``value`` is in ``unit``; in the regions ``other_in`` it is ``other`` instead. None: AWS does not publish it.
-    ``service`` and ``code`` are those of Service Quotas; ``code`` is empty where it is not known.
+    ``value`` is in ``unit``, and another one in the regions of ``exceptions``. None: AWS does not publish it.
+    ``title`` is AWS's name of it; ``service`` and ``code`` are those of Service Quotas, empty where they are not known.
     """
 
     name: str
@@ -29,15 +35,21 @@ class Quota:
     service: str = "iotcore"
     code: str = ""
     adjustable: bool = True
-    other: float | None = None
-    other_in: frozenset[str] = SELECT_REGIONS
+    exceptions: Mapping[str, float] = field(default_factory=dict)
     unit: str = "a second"
+    title: str = ""
     source: str = GENERAL_REFERENCE
     date: str = GENERAL_REFERENCE_OF
 
     def in_region(self, region: str) -> float | None:
         """The default value in a region."""
-        return self.other if self.other is not None and region in self.other_in else self.value
+        return self.exceptions.get(region, self.value)
+
+    @property
+    def asked_for(self) -> str:
+        """What a request to raise it names: AWS's title, and the code where it is known."""
+        title = self.title or f"{self.name} API TPS"
+        return f"{title} ({self.code})" if self.code else title
 
 
-__all__ = ["GENERAL_REFERENCE_OF", "SELECT_REGIONS", "Quota"]
+__all__ = ["GENERAL_REFERENCE", "GENERAL_REFERENCE_OF", "SELECT_REGIONS", "Quota", "select"]

@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ansible_collections.iotops.fleet.plugins.module_utils._quotas.iot import default_quotas, read_quotas
+from ansible_collections.iotops.fleet.plugins.module_utils._quotas.limits import LIMITS
 from ansible_collections.iotops.fleet.plugins.module_utils._quotas.operations import OPERATIONS
 
 PUBLISHED = {  # AWS General Reference of 2023-07-27: in most regions, in the select ones
@@ -109,3 +110,40 @@ def test_a_service_that_is_not_known_leaves_the_defaults_of_its_own_only() -> No
 def test_what_has_no_published_quota_is_not_called_missing() -> None:
     found = read_quotas(Service({"iotcore": {"L-57AAC135": 40}}), "eu-west-1", ["ListThings", "DeleteConnection"])
     assert (found.per_second, found.source) == ({"ListThings": 40}, "Service Quotas")
+
+
+OTHERS = {  # in eu-west-1, eu-central-1, eu-north-1
+    "Connect": (3000, 3000, 100),
+    "ConcurrentConnections": (500_000, 500_000, 100_000),
+    "InboundPublish": (20_000, 20_000, 2000),
+    "RuleEvaluations": (20_000, 20_000, 2000),
+    "JustInTimeRegistration": (15, 15, 15),
+    "StartExecutionStandard": (300, 150, 150),
+    "StartExecutionExpress": (6000, 6000, 6000),
+    "StateTransition": (1500, 500, 500),
+    "TableWrites": (40_000, 40_000, 40_000),
+    "PutEvents": (10_000, 2400, 600),
+    "EventInvocations": (18_750, 4500, 1100),
+    "ConcurrentPipeExecutions": (3000, 1000, 1000),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_quotas_of_broker_machines_tables_and_events_are_those_that_aws_publishes(name: str) -> None:
+    assert [LIMITS[name].in_region(region) for region in ("eu-west-1", "eu-central-1", "eu-north-1")] == [*OTHERS[name]]
+
+
+def test_what_can_never_be_raised_is_known() -> None:
+    assert {name for name, quota in LIMITS.items() if not quota.adjustable} == {
+        "ConnectOfClient",
+        "PublishOfConnection",
+        "MessageSize",
+        "Route53Requests",
+    }
+
+
+def test_a_request_names_what_aws_calls_the_quota() -> None:
+    assert OPERATIONS["AttachPolicy"].asked_for == "AttachPolicy API TPS (L-CA7D4E3E)"
+    assert OPERATIONS["GetStatistics"].asked_for == "GetStatistics rate (L-090EA78D)"
+    assert LIMITS["Connect"].asked_for == "Connect requests per second per account (L-AEA1E176)"
+    assert LIMITS["StartExecutionExpress"].asked_for == "StartExecution of EXPRESS, refill rate per second"
