@@ -2,7 +2,7 @@
 """The sandbox's own API, JSON under /_sandbox/ of the gateway; the CLI and the tests are its only callers.
 
 GET status · POST fault (a rule) · GET faults · DELETE faults[/<id>] · POST regions/<region>/{cut,restore} ·
-GET and POST replication · POST snapshot · POST seed
+GET and POST replication · POST snapshot · POST seed · POST quotas/{enforce,lift}
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from iotops.sandbox import mqtt_listeners, persistence, replication_settings
+from iotops.sandbox import iot_quotas, mqtt_listeners, persistence, replication_settings
 from iotops.sandbox.addresses import iot_regions
 from iotops.sandbox.errors import SandboxError
 from iotops.sandbox.faults import Faults
@@ -60,6 +60,7 @@ class Admin:
             ("POST", "replication"): lambda _path, wanted: replication_settings.change(wanted),
             ("POST", "snapshot"): _snapshot,
             ("POST", "seed"): _seed,
+            ("POST", "quotas"): self._quotas,
         }
         answer = routes[method, path[0]](path[1:], body)
         return await answer if asyncio.iscoroutine(answer) else answer
@@ -76,6 +77,17 @@ class Admin:
             mqtt_listeners.restore(region)
         replication_settings.change({"cut": sorted(self.faults.cut)})
         return sorted(self.faults.cut)
+
+    def _quotas(self, path: list[str], _body: dict[str, Any]) -> dict[str, int]:
+        """How many rules are in force for it now."""
+        (action,) = path
+        if action not in ("enforce", "lift"):
+            raise KeyError(action)
+        self.faults.remove_all(iot_quotas.RULE)
+        rules = list(iot_quotas.rules()) if action == "enforce" else []
+        for rule in rules:
+            self.faults.add(rule)
+        return {"rules": len(rules)}
 
 
 def _snapshot(_path: list[str], _body: dict[str, Any]) -> Any:

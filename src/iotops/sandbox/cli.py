@@ -49,6 +49,8 @@ def add_parser(commands: Any) -> None:
     region = _command(sub, "region", _region, "cut a region off from the world, or restore it")
     region.add_argument("action", choices=("cut", "restore"))
     region.add_argument("region")
+    quotas = _command(sub, "quotas", _quotas, "hold calls to AWS's default quotas of AWS IoT, or do not")
+    quotas.add_argument("action", choices=("enforce", "lift"))
     replication = _command(sub, "replication", _replication, "how global tables replicate")
     replication.add_argument("--delay", type=float, metavar="SECONDS")
     replication.add_argument("--jitter", type=float, metavar="SECONDS")
@@ -169,6 +171,12 @@ def _fault(arguments: argparse.Namespace) -> int:
 def _region(arguments: argparse.Namespace) -> int:
     cut = _admin(arguments, "POST", f"regions/{arguments.region}/{arguments.action}")
     print(f"cut off: {', '.join(cut) or 'none'}")
+    return 0
+
+
+def _quotas(arguments: argparse.Namespace) -> int:
+    rules = _admin(arguments, "POST", f"quotas/{arguments.action}")["rules"]
+    print(f"quotas of AWS IoT: {f'enforced ({rules} fault rules)' if rules else 'not enforced'}")
     return 0
 
 

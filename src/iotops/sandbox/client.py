@@ -90,6 +90,14 @@ class Sandbox:
         """Lift one rule, or all."""
         self._admin("DELETE", f"faults/{rule_id}" if rule_id else "faults")
 
+    def enforce_quotas(self) -> None:
+        """Hold every region to AWS's default quotas of calls to AWS IoT (``iotops.sandbox.iot_quotas``)."""
+        self._admin("POST", "quotas/enforce")
+
+    def lift_quotas(self) -> None:
+        """Hold none to them."""
+        self._admin("POST", "quotas/lift")
+
     def cut(self, region: str) -> None:
         """Cut the region off: its API calls and MQTT connections are reset, its global tables stand still."""
         self._admin("POST", f"regions/{region}/cut")

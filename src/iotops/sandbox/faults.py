@@ -2,14 +2,15 @@
 """Fault rules: which calls go wrong, and how.
 
 A rule is ``{"id"?, "region"?, "service"?, "operation"?, "state"?, "caller"?, "input"?, "effect", "error"?, "status"?,
-"message"?, "delay"?, "times"?, "probability"?}``. ``region`` to ``input`` select (shell patterns; absent: any);
-``state`` is the state of the state machine that makes the call, ``input`` its execution's input. Effects:
+"message"?, "delay"?, "times"?, "probability"?, "rate"?}``. ``region`` to ``input`` select (shell patterns; absent:
+any); ``state`` is the state of the state machine that makes the call, ``input`` its execution's input. Effects:
 
 - ``throttle``: the service's throttling error; ``error``: ``error`` with HTTP ``status`` (InternalFailure, 500)
 - ``timeout``: no answer for ``delay`` seconds (120), then the connection is reset; ``refuse``: reset at once
 - ``delay``: wait ``delay`` seconds, then go on; ``fail-after``: do the call, then answer as ``error`` does
 
-``times`` is how often it strikes (absent: always), ``probability`` how likely it is each time (1).
+``times`` is how often it strikes (absent: always), ``probability`` how likely it is each time (1). With ``rate``,
+calls a second in each region, ``throttle`` strikes only what goes over it, a second's worth of which may come at once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import random
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -49,6 +52,7 @@ class Fault:
     delay: float | None = None
     times: int | None = None
     probability: float = 1.0
+    rate: float | None = None
 
     @classmethod
     def parse(cls, rule: dict[str, Any]) -> Fault:
@@ -68,6 +72,8 @@ class Fault:
             raise SandboxError("fault rule: effect delay needs delay, in seconds")
         if not 0 <= float(rule.get("probability", 1)) <= 1:
             raise SandboxError(f"fault rule: probability {rule['probability']} is not between 0 and 1")
+        if "rate" in rule and (rule["effect"] != "throttle" or not _is_positive(rule["rate"])):
+            raise SandboxError(f"fault rule: rate {rule['rate']!r} is calls a second, above 0, of effect throttle")
         return cls(**rule)
 
     def selects(self, call: Call) -> bool:
@@ -78,11 +84,34 @@ class Fault:
         )
 
 
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and value > 0
+
+
+class _Bucket:
+    """Tokens that come at a rate, up to those of a second (at least one)."""
+
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate, self._most, self._at = rate, max(rate, 1.0), now
+        self._tokens = self._most
+
+    def take(self, now: float) -> bool:
+        """Whether there was a token."""
+        self._tokens = min(self._most, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
 class Faults:
     """The rules in force, in the order they were added, and the regions that are cut off."""
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self, seed: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._rules: list[Fault] = []
+        self._buckets: dict[tuple[str, str], _Bucket] = {}
+        self._clock = clock
         self._numbers = itertools.count(1)
         self._random = random.Random(seed)  # noqa: S311  # chance of a fault, not a secret
         self.cut: set[str] = set()
@@ -97,7 +126,15 @@ class Faults:
 
     def remove(self, rule_id: str | None = None) -> None:
         """Lift one rule, or all."""
-        self._rules = [rule for rule in self._rules if rule_id is not None and rule.id != rule_id]
+        self._keep(lambda found: rule_id is not None and found != rule_id)
+
+    def remove_all(self, prefix: str) -> None:
+        """Lift the rules whose ids begin so."""
+        self._keep(lambda found: not found.startswith(prefix))
+
+    def _keep(self, wanted: Callable[[str], bool]) -> None:
+        self._rules = [rule for rule in self._rules if wanted(rule.id)]
+        self._buckets = {key: bucket for key, bucket in self._buckets.items() if wanted(key[0])}
 
     def listing(self) -> list[dict[str, Any]]:
         """The rules as JSON, with ``times`` counted down."""
@@ -109,9 +146,15 @@ class Faults:
         for rule in self._rules:
             if rule.times == 0 or not rule.selects(call) or self._random.random() >= rule.probability:
                 continue
+            if rule.rate is not None and self._is_within(rule.id, rule.rate, call.region):
+                continue
             if rule.times is not None:
                 rule.times -= 1
             if rule.effect != "delay":
                 return [*delays, rule]
             delays.append(rule)
         return delays
+
+    def _is_within(self, rule_id: str, rate: float, region: str) -> bool:
+        bucket = self._buckets.setdefault((rule_id, region), _Bucket(rate, self._clock()))
+        return bucket.take(self._clock())

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Service Quotas, which the base lacks: the calls of AWS IoT Core that make a device, with AWS's default values.
+"""Service Quotas, which the base lacks: AWS's default quotas of calls to AWS IoT (iot_quotas.py).
 
-Nobody has raised one here, so that the applied values are the default ones. They are told and not enforced.
-Source: ListServiceQuotas and ListAWSDefaultServiceQuotas of the Service Quotas API reference; "AWS IoT Core endpoints
-and quotas" of the AWS General Reference.
+Nobody has raised one here, so that the applied values are the default ones.
+Source: ListServiceQuotas and ListAWSDefaultServiceQuotas of the Service Quotas API reference.
 """
 
 from __future__ import annotations
@@ -15,42 +14,35 @@ from ministack import app
 from ministack.core import iam_actions
 from ministack.core.responses import error_response_json, get_account_id, get_region, json_response
 
+from iotops.sandbox.iot_quotas import QUOTAS, Quota
 from iotops.sandbox.patching import BaseChangedError
 
 __all__ = ["install"]
 
 _SERVICE = "servicequotas"
-_IOT_CORE = {
-    "L-64CBACAC": ("CreateThing", 100.0),
-    "L-8C0011A3": ("RegisterCertificate", 10.0),
-    "L-4671C7C8": ("RegisterCertificateWithoutCA", 10.0),
-    "L-F64D1AA6": ("AttachThingPrincipal", 100.0),
-    "L-CA7D4E3E": ("AttachPolicy", 15.0),
-    "L-2904683A": ("AddThingToThingGroup", 100.0),
-}
+_NAMES = {"iotcore": "AWS IoT Core", "iot": "AWS IoT Device Management"}
 _LONGEST_PAGE = 100
 
 Answer = tuple[int, dict[str, str], bytes]
 
 
-def _quota(code: str, *, applied: bool) -> dict[str, Any]:
-    call, value = _IOT_CORE[code]
+def _quota(quota: Quota, *, applied: bool) -> dict[str, Any]:
     owner = get_account_id() if applied else ""
     return {
-        "ServiceCode": "iotcore",
-        "ServiceName": "AWS IoT Core",
-        "QuotaArn": f"arn:aws:servicequotas:{get_region()}:{owner}:iotcore/{code}",
-        "QuotaCode": code,
-        "QuotaName": f"{call} API TPS",
-        "Value": value,
+        "ServiceCode": quota.service,
+        "ServiceName": _NAMES[quota.service],
+        "QuotaArn": f"arn:aws:servicequotas:{get_region()}:{owner}:{quota.service}/{quota.code}",
+        "QuotaCode": quota.code,
+        "QuotaName": quota.label,
+        "Value": float(quota.in_region(get_region())),
         "Unit": "None",
-        "Adjustable": True,
+        "Adjustable": quota.adjustable,
         "GlobalQuota": False,
     }
 
 
 def _list(asked: dict[str, Any], *, applied: bool) -> Answer:
-    if asked.get("ServiceCode") != "iotcore":
+    if asked.get("ServiceCode") not in _NAMES:
         return tuple(error_response_json("NoSuchResourceException", "The service is not known to Service Quotas", 400))
     token, size = asked.get("NextToken") or "0", asked.get("MaxResults") or _LONGEST_PAGE
     if not str(token).isdecimal():
@@ -58,9 +50,9 @@ def _list(asked: dict[str, Any], *, applied: bool) -> Answer:
     if not 1 <= size <= _LONGEST_PAGE:
         return tuple(error_response_json("IllegalArgumentException", "MaxResults has to be between 1 and 100", 400))
     start = int(token)
-    codes = list(_IOT_CORE)
-    answer: dict[str, Any] = {"Quotas": [_quota(code, applied=applied) for code in codes[start : start + size]]}
-    if start + size < len(codes):
+    told = [quota for quota in QUOTAS if quota.service == asked["ServiceCode"] and quota.code]
+    answer: dict[str, Any] = {"Quotas": [_quota(quota, applied=applied) for quota in told[start : start + size]]}
+    if start + size < len(told):
         answer["NextToken"] = str(start + size)
     return tuple(json_response(answer, content_type="application/x-amz-json-1.1"))
 

@@ -88,3 +88,43 @@ def test_every_effect_but_delay_needs_nothing_else(effect):
 def test_a_rule_that_makes_no_sense_is_refused(rule):
     with pytest.raises(SandboxError, match="fault rule"):
         Fault.parse(rule)
+
+
+def test_a_rate_strikes_only_what_goes_over_it_in_each_region():
+    now = [0.0]
+    faults = Faults(clock=lambda: now[0])
+    faults.add({"effect": "throttle", "rate": 3})
+
+    def strikes(count, region="eu-west-1"):
+        return [bool(faults.strike(Call(region, "iot", "CreateThing", ""))) for _ in range(count)]
+
+    assert strikes(5) == [False] * 3 + [True] * 2, "a second's worth at once"
+    assert strikes(1, "us-west-2") == [False], "another region has its own"
+    now[0] = 0.4
+    assert strikes(2) == [False, True]
+    now[0] = 60
+    assert strikes(5) == [False] * 3 + [True] * 2, "no more than a second's worth is saved"
+
+
+def test_a_rate_below_one_lets_a_call_through_now_and_then():
+    now = [0.0]
+    faults = Faults(clock=lambda: now[0])
+    faults.add({"effect": "throttle", "rate": 0.5})
+    struck = []
+    for now[0] in (0, 1, 2, 3, 4):
+        struck.append(bool(faults.strike(CALL)))
+    assert struck == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("rule", [{"rate": 0}, {"rate": "10"}, {"effect": "error", "rate": 10}])
+def test_a_rate_is_a_positive_number_and_of_throttling(rule):
+    with pytest.raises(SandboxError, match="calls a second, above 0, of effect throttle"):
+        Fault.parse({"effect": "throttle", **rule})
+
+
+def test_rules_are_lifted_by_what_their_ids_begin_with():
+    faults = Faults()
+    for name in ("quota-a", "quota-b", "other"):
+        faults.add({"effect": "throttle", "id": name})
+    faults.remove_all("quota-")
+    assert [rule["id"] for rule in faults.listing()] == ["other"]
