@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.asl.definitions import FILES, tasks, texts
+from tests.unit.asl.definitions import FILES, all_states, definition, tasks, texts
 from tests.unit.templates import TEMPLATES, many, of_type, template
 
 # machine: (template, role)
@@ -18,6 +18,7 @@ MACHINES = {
     "register-device": ("onboarding", "RegisterDeviceRole"),
     "converge-device": ("replication", "ConvergeDeviceRole"),
     "store-message": ("messages", "StoreMessageRole"),
+    "repair-devices": ("repair", "RepairDevicesRole"),
 }
 SERVICES = {"sfn": "states", "iotdataplane": "iot"}
 # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
@@ -25,6 +26,12 @@ LOG_DELIVERY = {
     *(f"logs:{verb}LogDelivery" for verb in ("Create", "Get", "Update", "Delete")),
     *("logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups"),
 }
+# https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
+OF_MAPS = {
+    "s3:getObject": {"s3:GetObject"},
+    "s3:putObject": {"s3:GetObject", "s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"},
+}
+OF_CHILDREN = {"states:StartExecution": "", "states:DescribeExecution": "*", "states:StopExecution": "*"}
 Grant = tuple[str, str]  # action, what it is allowed on
 
 
@@ -49,10 +56,15 @@ def granted(machine: str) -> set[Grant]:
     return {
         (action, name_of(resource))
         for statement in statements
-        for action in many(statement["Action"])
+        for action in many(as_express(statement["Action"]))
         for resource in many(statement["Resource"])
         if action not in LOG_DELIVERY
     }
+
+
+def as_express(value: Any) -> Any:
+    """What a value is where the machines are EXPRESS."""
+    return value["If"][2] if isinstance(value, dict) and value.get("If", [""])[0] == "IsStandard" else value
 
 
 def substitutions(machine: str) -> dict[str, Any]:
@@ -66,12 +78,27 @@ def substitutions(machine: str) -> dict[str, Any]:
 
 
 def called(machine: str) -> set[Grant]:
-    values = {f"${{{key}}}": value for key, value in substitutions(machine).items()}
-    return {grant for task in tasks(machine).values() for grant in _calls(task, values)}
+    values = {f"${{{key}}}": as_express(value) for key, value in substitutions(machine).items()}
+    grants = {grant for task in tasks(machine).values() for grant in _calls(task, values)}
+    return grants | {grant for _, state in all_states(definition(machine)) for grant in _of_map(machine, state, values)}
+
+
+def _of_map(machine: str, state: dict[str, Any], values: dict[str, Any]) -> set[Grant]:
+    """What a Map calls whose items are executions of their own."""
+    if state.get("ItemProcessor", {}).get("ProcessorConfig", {}).get("Mode") != "DISTRIBUTED":
+        return set()
+    bucket = f"{values['${Bucket}']}/repairs/*"
+    files = [state[key]["Resource"].partition(":::")[2] for key in ("ItemReader", "ResultWriter")]
+    return {(action, name_of(bucket)) for file in files for action in OF_MAPS[file]} | {
+        (action, f"{machine}{more}") for action, more in OF_CHILDREN.items()
+    }
 
 
 def _calls(task: dict[str, Any], values: dict[str, Any]) -> set[Grant]:
-    *_, service, action = task["Resource"].split(":")
+    resource = task["Resource"]
+    for key, value in values.items():
+        resource = resource.replace(key, value) if isinstance(value, str) else resource
+    *_, service, action = resource.split(":")
     if task["Resource"].endswith(":lambda:invoke"):
         return {("lambda:InvokeFunction", name_of(values[task["Arguments"]["FunctionName"]]))}
     permission = action[:1].upper() + action[1:]
@@ -96,8 +123,12 @@ def _targets(service: str, permission: str, arguments: Any, values: dict[str, An
         if permission == "DeleteConnection":
             return {"client/*"}
         return {"thing/*" if permission.endswith(("Thing", "ThingPrincipals")) else "cert/*"}
-    [named] = [values[arguments[key]] for key in ("QueueUrl", "StateMachineArn") if key in arguments]
-    return {name_of(named.replace("https://sqs.", "arn:").rsplit("/", 1)[-1])}
+    named = [
+        values[f"${{{name}}}"]
+        for key in ("QueueUrl", "StateMachineArn")
+        for name in re.findall(r"\$\{(\w+)\}", arguments.get(key, ""))
+    ]
+    return {name_of(each.replace("https://sqs.", "arn:").rsplit("/", 1)[-1]) for each in named}
 
 
 @pytest.mark.defect("S1-19", "D-18")
