@@ -16,7 +16,6 @@ description:
     on where it was. Give each region a file of its own.
   - Keeps to the quotas of the account, as Service Quotas tells them or else to AWS's default values, and slows down
     when AWS throttles all the same.
-  - A device whose row was written or applied in the last two minutes before the check is in motion, and not judged.
 author:
   - The iotops.fleet maintainers (@iotops)
 options:
@@ -37,6 +36,11 @@ options:
     description: With O(depth=full), the number of things asked for their principals, chosen at random. 0 is all.
     type: int
     default: 3000
+  settling:
+    description: Seconds in which a change has to be everywhere. A device that changed so shortly before the check, or
+      later, is in motion and not judged.
+    type: int
+    default: 120
   share:
     description: The part of each quota that may be used; the rest is for others.
     type: float
@@ -163,6 +167,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "store": {"type": "path", "required": True},
     "depth": {"type": "str", "choices": list(DEPTHS), "default": "registry"},
     "sample": {"type": "int", "default": 3000},
+    "settling": {"type": "int", "default": 120},
     "share": {"type": "float", "default": 0.9},
     "ca_certificate_paths": {"type": "list", "elements": "path", "default": []},
     "event_types": {"type": "list", "elements": "str", "default": []},
@@ -181,7 +186,7 @@ def require(params: dict[str, Any]) -> None:
         FleetError: an option out of its range, or an event type that AWS IoT does not have.
 
     """
-    for name, least in (("segments", 1), ("sample", 0), ("listed", 0)):
+    for name, least in (("segments", 1), ("sample", 0), ("settling", 0), ("listed", 0)):
         if params[name] < least:
             raise FleetError(f"{name}={params[name]} is less than {least}: set {least} or more")
     if not 0 < params["share"] <= 1:
@@ -252,7 +257,10 @@ def check(module: AnsibleAWSModule) -> dict[str, Any]:
     answer = {"changed": False, "estimate": estimated(params, devices, len(policies), len(groups), quotas)}
     if params["estimate"]:
         return answer
-    store, asked = Store(params["store"]), Check(application, where, params["depth"], params["sample"])
+    store, asked = (
+        Store(params["store"]),
+        Check(application, where, params["depth"], params["sample"], params["settling"]),
+    )
     began, resumed = begin(asked, store)
     allowed = {operation: rate * params["share"] for operation, rate in quotas.per_second.items()}
 

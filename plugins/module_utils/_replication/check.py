@@ -19,19 +19,22 @@ from ansible_collections.iotops.fleet.plugins.module_utils._replication.store im
 
 __all__ = ["Check", "begin", "run", "summary"]
 
-# Seconds in which a change has to be everywhere; a device that changed later is in motion.
-SETTLING = 120
 LIVE = "FROM row JOIN thing USING (thing) WHERE row.live"
 
 
 @dataclass(frozen=True)
 class Check:
-    """What is asked: ``sample`` devices are looked at one by one at depth full, 0: all."""
+    """What is asked.
+
+    ``sample`` devices are looked at one by one at depth full, 0: all. A change has to be everywhere in ``settling``
+    seconds: who changed later is in motion.
+    """
 
     application: str
     region: str
     depth: str
     sample: int
+    settling: int
 
     def scope(self) -> dict[str, str]:
         """What another check must have in common to be the same one."""
@@ -40,6 +43,7 @@ class Check:
             "region": self.region,
             "depth": self.depth,
             "sample": str(self.sample),
+            "settling": str(self.settling),
             "policy": f"{self.application}-device",
         }
 
@@ -70,9 +74,10 @@ def run(
     reading.read(registry=check.depth != "rows", policies=policies, groups=groups)
     if check.depth == "full":
         reading.look_at(_chosen(store, check.sample))
-    _compare(store, check.depth, began)
+    times = {"began": int(began.timestamp()), "lately": int(began.timestamp()) - check.settling}
+    comparisons.compare(store, depth=check.depth, **times)
     _read_again(store, reading)
-    _compare(store, check.depth, began)
+    comparisons.compare(store, depth=check.depth, **times)
     store.run("DELETE FROM fault WHERE thing = '' AND name != 'orphan_certificate'")
     store.take("fault", [(each.thing_name, each.name, each.certificate_id, each.detail) for each in region_faults])
     store.remember({"finished_at": timestamp(datetime.now(UTC))})
@@ -109,11 +114,6 @@ def _chosen(store: Store, sample: int) -> list[str]:
         things = sorted(things, key=mark(store.scope()["began_at"]))[:sample]
     looked = {thing for (thing,) in store.select("SELECT thing FROM looked")}
     return [thing for thing in things if thing not in looked]
-
-
-def _compare(store: Store, depth: str, began: datetime) -> None:
-    seconds = int(began.timestamp())
-    comparisons.compare(store, depth=depth, began=seconds, lately=seconds - SETTLING)
 
 
 def _read_again(store: Store, reading: Reader) -> None:

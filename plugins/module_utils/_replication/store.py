@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,15 @@ class Store:
         """Execute a statement that changes tables."""
         with self._lock:
             self._base.execute(statement, arguments)
+
+    @contextmanager
+    def beside(self, path: str) -> Iterator[None]:
+        """Have another store's tables as those of ``other`` in statements that :meth:`run` executes."""
+        self.run("ATTACH DATABASE ? AS other", (path,))
+        try:
+            yield
+        finally:
+            self.run("DETACH DATABASE other")
 
     def select(self, statement: str, arguments: Arguments = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of a query, over a connection of its own, so that others may write meanwhile."""
