@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+
 from ansible_collections.iotops.fleet.plugins.module_utils._replication.faults import KINDS
 
 Row = dict[str, Any]
@@ -20,7 +21,7 @@ ANY = "any"
 def replication_rows(answers: Mapping[str, Mapping[str, Any]], regions: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     """Return a row for each region: how many devices it has, and how many are not as they should be.
 
-    ``answers`` are those of ``fleet_replication_info`` by region, ``regions`` is what ``fleet_replication_report`` says.
+    ``answers`` are those of ``fleet_replication_info`` by region; ``regions`` says ``fleet_replication_report``.
     """
     rows = []
     for region, answer in answers.items():

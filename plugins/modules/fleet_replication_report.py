@@ -62,6 +62,7 @@ faults:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.iotops.fleet.plugins.module_utils._replication.check import summary
 from ansible_collections.iotops.fleet.plugins.module_utils._replication.report import (
     compare_rows,

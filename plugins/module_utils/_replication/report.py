@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The iotops.fleet maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checks of several regions put together: rows that the replicas disagree about, and a report for people and programs."""
+"""The checks of several regions put together: rows that the replicas disagree about, and a report of all faults."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ ROWS = (
     FROM row LEFT JOIN other.row AS theirs USING (thing)
     WHERE theirs.thing IS NULL AND row.state != 'DELETED' AND row.updated_at < :lately""",
     """
-    SELECT row.thing, 'row_differs', '', 'version ' || theirs.version || ' in ' || :other || ', ' || row.version || ' here'
+    SELECT row.thing, 'row_differs', '',
+      'version ' || theirs.version || ' in ' || :other || ' and ' || row.version || ' here'
     FROM row JOIN other.row AS theirs USING (thing)
     WHERE row.write_id != theirs.write_id AND max(row.updated_at, theirs.updated_at) < :lately
       AND (row.version, row.updated_at, row.write_id) > (theirs.version, theirs.updated_at, theirs.write_id)""",
