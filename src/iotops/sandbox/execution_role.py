@@ -149,7 +149,8 @@ def _client(key: str, secret: str, service: str, region: str) -> Any:
                 inject_host_prefix=False,
                 s3={"addressing_style": "path"},
                 connect_timeout=5,
-                read_timeout=65,
+                # StartSyncExecution answers when the execution has ended.
+                read_timeout=310 if service == "stepfunctions" else 65,
             ),
         )
 

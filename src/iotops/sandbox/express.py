@@ -17,7 +17,7 @@ from ministack.core.responses import error_response_json, json_response, new_uui
 from ministack.services import cloudwatch_logs
 from ministack.services import stepfunctions as sfn
 
-__all__ = ["LONGEST_EXECUTION", "finish", "refusal", "run_again", "start", "take_interrupted"]
+__all__ = ["LONGEST_EXECUTION", "finish", "record", "refusal", "run_again", "start", "take_interrupted"]
 
 LONGEST_EXECUTION = 300.0  # seconds
 _RESTART_DELAY = 2.0  # seconds after which the gateway answers again
@@ -29,11 +29,19 @@ _DATA = ("input", "output", "parameters")
 
 def start(machine: dict[str, Any], data: dict[str, Any]) -> Any:
     """StartExecution of an EXPRESS machine: answers at once, never refuses a name that was used before."""
+    execution = record(machine, data)
+    arn = execution["executionArn"]
+    threading.Thread(target=contextvars.copy_context().run, args=(sfn._run_execution, arn), daemon=True).start()
+    return json_response({"executionArn": arn, "startDate": execution["startDate"]})
+
+
+def record(machine: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """The record of an execution that is about to run."""
     _, _, rest = machine["stateMachineArn"].partition(":stateMachine:")
     name = data.get("name") or new_uuid()
     arn = machine["stateMachineArn"].replace(f":stateMachine:{rest}", f":express:{rest}:{name}:{new_uuid()}")
     now, text = sfn.now_iso(), data.get("input", "{}")
-    sfn._executions[arn] = {
+    execution: dict[str, Any] = {
         "executionArn": arn,
         "stateMachineArn": machine["stateMachineArn"],
         "name": name,
@@ -55,18 +63,21 @@ def start(machine: dict[str, Any], data: dict[str, Any]) -> Any:
             }
         ],
     }
-    threading.Thread(target=contextvars.copy_context().run, args=(sfn._run_execution, arn), daemon=True).start()
-    return json_response({"executionArn": arn, "startDate": now})
+    sfn._executions[arn] = execution
+    return execution
 
 
 def take_interrupted(executions: Any) -> list[dict[str, Any]]:
-    """Take out of a saved store what was running."""
+    """Take out of a saved store what was running.
+
+    A Map Run's children are forgotten: the execution that runs again makes another Map Run.
+    """
     if executions is None:
         return []
-    found = [(key, record) for key, record in executions.all_items() if record["status"] == "RUNNING"]
-    for key, _record in found:
+    found = [(key, execution) for key, execution in executions.all_items() if execution["status"] == "RUNNING"]
+    for key, _execution in found:
         executions.pop_scoped(*key, None)
-    return [record for _key, record in found]
+    return [execution for _key, execution in found if "mapRunArn" not in execution]
 
 
 def run_again(executions: list[dict[str, Any]]) -> None:
@@ -74,12 +85,16 @@ def run_again(executions: list[dict[str, Any]]) -> None:
 
     EXPRESS executions run at least once. STANDARD ones would go on where they were; the same execution starts anew.
     """
-    for record in executions:
-        where = parse_arn(record["executionArn"])
+    for execution in executions:
+        arn = execution["executionArn"]
+        where = parse_arn(arn)
         with request_scope(where.account_id, where.region):
-            sfn._executions[record["executionArn"]] = {**record, "events": record["events"][:1]}
+            sfn._executions[arn] = {**execution, "events": execution["events"][:1]}
             context = contextvars.copy_context()
-        threading.Timer(_RESTART_DELAY, context.run, (sfn._run_execution, record["executionArn"])).start()
+        threading.Timer(_RESTART_DELAY, context.run, (sfn._run_execution, arn)).start()
+    for run in sfn._map_runs.all_values():
+        if run["status"] == "RUNNING":
+            run.update(status="ABORTED", stopDate=sfn.now_iso())
 
 
 def refusal(arn: str) -> Any:

@@ -25,7 +25,17 @@ from ministack.services import stepfunctions as sfn
 from iotops.sandbox import execution_role
 from iotops.sandbox.patching import replace
 
-__all__ = ["PRINCIPAL", "arn_of_machine", "botocore_name", "install", "machine_arn", "machine_role", "members"]
+__all__ = [
+    "PRINCIPAL",
+    "arn_of_machine",
+    "botocore_name",
+    "client",
+    "install",
+    "machine_arn",
+    "machine_role",
+    "members",
+    "optimised_task",
+]
 
 PRINCIPAL = "states.amazonaws.com"
 _LONGEST_DATA = 256 * 1024  # bytes of input or result
@@ -85,7 +95,13 @@ def arn_of_machine(name: str) -> str:
     return f"arn:aws:states:{get_region()}:{get_account_id()}:stateMachine:{name}"
 
 
-def _client(service: str) -> Any:
+def client(service: str) -> Any:
+    """A botocore client that calls the gateway as the role of the machine whose task this thread runs.
+
+    Raises:
+        stepfunctions._ExecutionError: ``States.Permissions``: Step Functions may not assume the role.
+
+    """
     try:
         return execution_role.client(machine_role.get(), service, PRINCIPAL, source_arn=machine_arn.get())
     except execution_role.RoleNotAssumableError as error:
@@ -102,14 +118,14 @@ def call(
             ``<prefix>.<Exception>`` for what the service refused.
 
     """
-    client = _client(service)
-    model = client.meta.service_model
+    caller = client(service)
+    model = caller.meta.service_model
     if action not in model.operation_names:
         raise sfn._ExecutionError("States.Runtime", f"The resource provided is not supported: {service}:{action}")
     operation = model.operation_model(action)
     parameters = _to_wire(arguments or {}, operation.input_shape, as_text) if operation.input_shape else {}
     try:
-        answer = getattr(client, xform_name(action))(**parameters)
+        answer = getattr(caller, xform_name(action))(**parameters)
     except ClientError as error:
         codes = [error.response["Error"].get(key, "") for key in ("Code", "QueryErrorCode")]
         code = _error_name(codes, model) or base_error
@@ -213,7 +229,8 @@ def _sdk_task(_original: Any) -> Any:
     return invoke_aws_sdk_integration
 
 
-def _optimised_task(service: str, action: str, arguments: Any) -> Any:
+def optimised_task(service: str, action: str, arguments: Any) -> Any:
+    """Call a service as its optimised integration does, with the errors of that."""
     prefix, base_error, as_text = _OPTIMISED[service]
     return call(service, action, arguments, prefix, base_error, as_text)
 
@@ -221,7 +238,7 @@ def _optimised_task(service: str, action: str, arguments: Any) -> Any:
 def _lambda_task(_original: Any) -> Any:
     def call_lambda(func_ref: str, event: Any) -> Any:
         """The function's answer; a failed function raises the error type it reported, with the report as cause."""
-        answer = _optimised_task("lambda", "Invoke", {"FunctionName": func_ref, "Payload": event})
+        answer = optimised_task("lambda", "Invoke", {"FunctionName": func_ref, "Payload": event})
         text = answer.get("Payload") or "null"
         payload = json.loads(text)
         if answer.get("FunctionError"):
@@ -235,7 +252,7 @@ def _lambda_task(_original: Any) -> Any:
 def _start_task(_original: Any) -> Any:
     def invoke_nested_start_execution(resource: str, input_data: Any) -> Any:
         del resource
-        return _optimised_task("stepfunctions", "StartExecution", input_data)
+        return optimised_task("stepfunctions", "StartExecution", input_data)
 
     return invoke_nested_start_execution
 
@@ -250,4 +267,4 @@ def install() -> None:
 
 
 def _dispatch(service: str, action: str, _resource: str, arguments: Any) -> Any:
-    return _optimised_task(service, action, arguments)
+    return optimised_task(service, action, arguments)

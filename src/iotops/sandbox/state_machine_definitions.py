@@ -18,10 +18,12 @@ from ministack.services.cloudformation import provisioners
 from iotops.sandbox import execution_role, service_tasks
 from iotops.sandbox.patching import replace
 
-__all__ = ["install", "problem"]
+__all__ = ["install", "is_distributed", "problem", "problem_of_express"]
 
 _TYPES = frozenset({"Choice", "Fail", "Map", "Parallel", "Pass", "Succeed", "Task", "Wait"})
 _ENDS = frozenset({"Choice", "Fail", "Succeed"})
+_CHILDREN = frozenset({"STANDARD", "EXPRESS"})
+_LONGEST_LABEL = 40
 _SDK_RESOURCE = re.compile(r"arn:aws:states:::aws-sdk:(\w+):(\w+?)(?:\.waitForTaskToken)?$")
 
 
@@ -33,6 +35,27 @@ def problem(text: Any) -> str | None:
         return f"Invalid State Machine Definition: 'INVALID_JSON_DESCRIPTION: {error}'"
     found = next(_problems(definition, ""), None)
     return f"Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: {found}'" if found else None
+
+
+def problem_of_express(text: Any) -> str | None:
+    """What of the definition only a STANDARD machine may do; None when there is nothing such."""
+    try:
+        found = next(_standard_only(json.loads(text), ""), None)
+    except (TypeError, ValueError, AttributeError):
+        return None  # which ``problem`` tells
+    return f"Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: {found}'" if found else None
+
+
+def _standard_only(machine: dict[str, Any], where: str) -> Iterator[str]:
+    for name, state in (machine.get("States") or {}).items():
+        path = f"{where}/States/{name}"
+        waits = re.search(r"\.(sync(:2)?|waitForTaskToken)$", str(state.get("Resource", "")))
+        if waits:
+            yield f"Express state machine does not support '{waits.group(0)}' service integration at {path}/Resource"
+        if is_distributed(state):
+            yield f"Express state machine does not support Map state in distributed mode at {path}"
+        for branch in [*(state.get("Branches") or []), state.get("ItemProcessor") or {}]:
+            yield from _standard_only(branch, path)
 
 
 def _problems(machine: Any, where: str) -> Iterator[str]:
@@ -63,6 +86,15 @@ def _problems_of_state(state: dict[str, Any], states: dict[str, Any], path: str)
             yield f"MISSING_TRANSITION_TARGET: Missing 'Next' target: {target} at {path}"
     if kind == "Task":
         yield from _problems_of_task(state, path)
+    if is_distributed(state) and state["ItemProcessor"]["ProcessorConfig"].get("ExecutionType") not in _CHILDREN:
+        yield f"The field 'ExecutionType' is required, STANDARD or EXPRESS, at {path}/ItemProcessor/ProcessorConfig"
+    if len(state.get("Label", "")) > _LONGEST_LABEL:
+        yield f"The Label of a Map state has at most {_LONGEST_LABEL} characters at {path}"
+
+
+def is_distributed(state: dict[str, Any]) -> bool:
+    """Whether it is a Map state in distributed mode."""
+    return ((state.get("ItemProcessor") or {}).get("ProcessorConfig") or {}).get("Mode") == "DISTRIBUTED"
 
 
 def _targets(state: dict[str, Any]) -> Iterator[Any]:

@@ -3,14 +3,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import functools
-import json
 import random
-import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from ministack.core.responses import error_response_json, json_response
@@ -18,10 +13,13 @@ from ministack.services import stepfunctions as sfn
 
 from iotops.sandbox import (
     branch_history,
+    distributed_map,
+    execution_limits,
     execution_metrics,
     express,
     jsonata_expressions,
     machine_permissions,
+    nested_executions,
     service_tasks,
     state_machine_definitions,
     task_calls,
@@ -32,7 +30,6 @@ __all__ = ["install"]
 
 _START_DELAY = 0.15  # seconds that the base sleeps before each execution
 _TERMINAL = frozenset({"States.DataLimitExceeded", "States.Runtime"})
-_ending = threading.Lock()
 
 
 class _Clock:
@@ -52,7 +49,7 @@ def _run(original: Any) -> Any:
         machine = sfn._state_machines.get(execution.get("stateMachineArn")) or {}
         service_tasks.machine_role.set(machine.get("roleArn", ""))
         service_tasks.machine_arn.set(machine.get("stateMachineArn", ""))
-        with _time_limit(execution, machine):
+        with execution_limits.time_limit(execution, machine.get("definition") or "{}"):
             original(exec_arn)
         if execution.get("express"):
             express.finish(execution, machine)
@@ -60,43 +57,10 @@ def _run(original: Any) -> Any:
     return run_execution
 
 
-@functools.lru_cache(256)
-def _own_limit(definition: str) -> list[float]:
-    with contextlib.suppress(KeyError, TypeError, ValueError):
-        return [float(json.loads(definition)["TimeoutSeconds"])]
-    return []
-
-
-@contextlib.contextmanager
-def _time_limit(execution: dict[str, Any], machine: dict[str, Any]) -> Iterator[None]:
-    """End the execution as TIMED_OUT when the definition's TimeoutSeconds, or five minutes of EXPRESS, are over."""
-    limits = [express.LONGEST_EXECUTION] if execution.get("express") else []
-    limits += _own_limit(machine.get("definition") or "{}")
-    if not limits:
-        yield
-        return
-    timer = threading.Timer(min(limits), contextvars.copy_context().run, (_time_out, execution))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _time_out(execution: dict[str, Any]) -> None:
-    with _ending:
-        if execution.get("status") != "RUNNING":
-            return
-        execution.update(status="TIMED_OUT", stopDate=sfn.now_iso(), error="States.Timeout", cause="")
-    sfn._add_event(execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {}})
-    sfn._emit_execution_status_event(execution)
-
-
 def _fail(original: Any) -> Any:
     def fail_execution(execution: dict[str, Any], error: str, cause: str) -> None:
         """An execution that was stopped or timed out stays so, whatever its last task does."""
-        with _ending:
+        with execution_limits.ending:
             if execution["status"] == "RUNNING":
                 original(execution, error, cause)
 
@@ -155,6 +119,9 @@ def _creating(original: Any) -> Any:
         role = data.get("roleArn") or known.get("roleArn")
         logging = data.get("loggingConfiguration") or known.get("loggingConfiguration") or {}
         refusal = machine_permissions.refusal(role, arn, logging)
+        if not refusal and (data.get("type") or known.get("type")) == "EXPRESS":
+            problem = state_machine_definitions.problem_of_express(data.get("definition"))
+            refusal = ("InvalidDefinition", problem) if problem else None
         return error_response_json(*refusal, 400) if refusal else original(data)
 
     return create_or_update
@@ -204,6 +171,8 @@ def install() -> None:
     task_calls.install()
     jsonata_expressions.install()
     state_machine_definitions.install()
+    distributed_map.install()
+    nested_executions.install()
     sfn.time = _Clock()
     replace(sfn, "_run_execution", "exec_arn", _run)
     replace(sfn, "_fail_execution", "execution, error, cause", _fail)

@@ -16,11 +16,17 @@ from iotops.sandbox import execution_role
 from iotops.sandbox.calls import EXECUTION_HEADER, STATE_HEADER
 from iotops.sandbox.patching import replace
 
-__all__ = ["install"]
+__all__ = ["install", "is_wanted"]
 
 _TASKS = 4096  # at the same time; a thread is started only when no other one is idle
 # Of the task that this thread runs: the state's name and the execution's record.
 _running: contextvars.ContextVar[tuple[str, dict[str, Any]] | None] = contextvars.ContextVar("running", default=None)
+
+
+def is_wanted() -> bool:
+    """Whether the execution whose task this thread runs still does."""
+    running = _running.get()
+    return running is None or running[1].get("status", "RUNNING") == "RUNNING"
 
 
 def _task(original: Any) -> Any:
@@ -36,8 +42,7 @@ def _task(original: Any) -> Any:
 
 def _attempt(original: Any) -> Any:
     def invoke_resource(resource: str, input_data: Any) -> Any:
-        running = _running.get()
-        if running and running[1].get("status", "RUNNING") != "RUNNING":
+        if not is_wanted():
             raise sfn._ExecutionError("States.Runtime", "The execution has ended")  # which nothing retries or catches
         return original(resource, input_data)
 
