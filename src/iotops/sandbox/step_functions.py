@@ -22,6 +22,7 @@ from iotops.sandbox import (
     nested_executions,
     service_tasks,
     state_machine_definitions,
+    succeed_output,
     task_calls,
 )
 from iotops.sandbox.patching import replace
@@ -168,6 +169,7 @@ def install() -> None:
     """Run executions as their role, within their limits and without the base's pause."""
     service_tasks.install()
     branch_history.install()
+    succeed_output.install()
     task_calls.install()
     jsonata_expressions.install()
     state_machine_definitions.install()
