@@ -1,0 +1,119 @@
+# Copyright: (c) 2026, The iotops.fleet maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is to be done about a region's faults. Plain values in, plain values out; all devices are never in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, TextIO
+
+from ansible_collections.iotops.fleet.plugins.module_utils._replication.faults import (
+    ADMIT,
+    CONVERGE,
+    EXACT,
+    KINDS,
+    REMOVE,
+    ROLE,
+    SHADOW,
+    WRITE,
+    Fault,
+)
+
+__all__ = ["BY_MACHINE", "REPAIRED", "Plan", "calls", "items", "repairs_of", "rows", "run_id", "shadows", "write_list"]
+
+Item = dict[str, Any]
+
+BY_MACHINE = (CONVERGE, EXACT, ADMIT, REMOVE)
+# All but those of the region itself, which roles repair.
+REPAIRED = tuple(name for name, kind in KINDS.items() if kind.repair != ROLE)
+# Calls of AWS IoT for one device with one certificate, at most: nobody knows before what is missing.
+CALLS = {
+    CONVERGE: ("CreateThing", "RegisterCertificate", "AttachThingPrincipal", "AttachPolicy"),
+    EXACT: (
+        *("ListThingPrincipals", "ListThingGroupsForThing", "ListAttachedPolicies", "CreateThing", "UpdateThing"),
+        *("AttachThingPrincipal", "AttachPolicy", "UpdateCertificate"),
+    ),
+    ADMIT: ("DescribeCertificate", "CreateThing", "AttachThingPrincipal", "AttachPolicy", "UpdateCertificate"),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which faults are to be repaired, and how; ``faults`` reads them anew each time, in order of the devices."""
+
+    faults: Callable[[], Iterator[Fault]]
+    kinds: tuple[str, ...]
+    remove_orphans: bool
+
+    def wanted(self) -> Iterator[Fault]:
+        """The faults that are repaired."""
+        return (fault for fault in self.faults() if self._is_wanted(fault))
+
+    def left(self) -> dict[str, int]:
+        """How many there are of those that are not, by name."""
+        return dict(Counter(fault.name for fault in self.faults() if not self._is_wanted(fault)))
+
+    def _is_wanted(self, fault: Fault) -> bool:
+        by = KINDS[fault.name].repair
+        return fault.name in self.kinds and by != ROLE and (by != REMOVE or self.remove_orphans)
+
+
+def items(faults: Iterable[Fault]) -> Iterator[Item]:
+    """What the state machine repair-devices is to do: one item a device, one for each certificate without a row."""
+    for thing_name, of_one in groupby(faults, key=lambda fault: fault.thing_name):
+        found = [(KINDS[fault.name].repair, fault) for fault in of_one]
+        if thing_name and any(by in (EXACT, REMOVE) for by, _ in found):
+            yield {"ThingName": thing_name, "Exact": True}
+        elif thing_name and any(by == CONVERGE for by, _ in found):
+            yield {"ThingName": thing_name}
+        certificates = [fault.certificate_id for by, fault in found if by == ADMIT]
+        yield from ({"CertificateId": each} for each in dict.fromkeys(certificates))
+
+
+def repairs_of(item: Item) -> str:
+    """Who repairs an item."""
+    return ADMIT if "CertificateId" in item else EXACT if item.get("Exact") else CONVERGE
+
+
+def rows(faults: Iterable[Fault]) -> Iterator[str]:
+    """The devices whose rows are to be written again."""
+    names = (fault.thing_name for fault in faults if KINDS[fault.name].repair == WRITE)
+    return (name for name, _ in groupby(names))
+
+
+def shadows(faults: Iterable[Fault]) -> Iterator[tuple[str, str]]:
+    """Device and name of the shadows that record-shadow is to look at."""
+    return (
+        (fault.thing_name, fault.detail.partition(": ")[0]) for fault in faults if KINDS[fault.name].repair == SHADOW
+    )
+
+
+def write_list(file: TextIO, made: Iterable[Item]) -> Counter[str]:
+    """Write items as a JSON list, one a line; how many there are, by who repairs them."""
+    counts: Counter[str] = Counter()
+    file.write("[")
+    for item in made:
+        file.write((",\n" if counts else "\n") + json.dumps(item))
+        counts[repairs_of(item)] += 1
+    file.write("\n]\n")
+    return counts
+
+
+def calls(counts: Counter[str]) -> dict[str, int]:
+    """Calls of AWS IoT by operation, at most."""
+    made: Counter[str] = Counter()
+    for by, count in counts.items():
+        made.update(dict.fromkeys(CALLS[by], count))
+    return dict(sorted(made.items()))
+
+
+def run_id(finished_at: str, kinds: Iterable[str], *, remove_orphans: bool) -> str:
+    """A name for the repair of what one check found: the same for the same repair, so that it is made once."""
+    scope = hashlib.sha256(json.dumps([finished_at, sorted(kinds), remove_orphans]).encode()).hexdigest()
+    return f"{finished_at.replace('-', '').replace(':', '')}-{scope[:8]}"
