@@ -8,20 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ansible_collections.iotops.fleet.plugins.module_utils._plan import prices
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.budget import Budget
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.quotas import Quotas
 
-# USD per million, us-east-1; DynamoDB is about 13 % dearer in eu-west-1. AWS's price pages as of 2026-09.
-PRICES = {
-    "registry operation": 1.25,
-    "transition": 25.0,
-    "express request": 1.00,
-    "express GB-s": 16.67,
-    "write unit": 0.625,
-    "read unit": 0.125,
-    "custom event": 1.00,
-    "pipe request": 0.40,
-}
 # Of a device in each region; certificates and policies are registered and attached for nothing.
 EVERYWHERE: dict[str, float] = {
     "registry operation": 2,  # CreateThing, AttachThingPrincipal
@@ -52,7 +42,7 @@ def estimate(devices: int, budget: Budget, quotas: Sequence[Quotas], machine_typ
 def usd(devices: int, regions: int, machine_type: str) -> float:
     """What so many devices cost in so many regions; ``machine_type`` is that of the state machines."""
     units = {**EVERYWHERE, **MACHINES[machine_type]}
-    return devices * regions * sum(count * PRICES[unit] for unit, count in units.items()) / 1e6
+    return sum(prices.usd(unit, devices * regions * count) for unit, count in units.items())
 
 
 __all__ = ["estimate", "usd"]
