@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -101,6 +102,39 @@ def replication_estimate(answers: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     return rows
 
 
+def digest_ranges(answers: Mapping[str, Mapping[str, Any]]) -> list[list[int]]:
+    """Return the ranges of numbers whose things are not the same in all regions.
+
+    ``answers`` are those of ``fleet_digest_info`` by region, to the same question.
+    """
+    sums = ("count", "sum", "sum_of_squares")
+    return [
+        each[0]["range"]
+        for each in zip(*(answer["digests"] for answer in answers.values()), strict=True)
+        if len({tuple(digest[name] for name in sums) for digest in each}) > 1
+    ]
+
+
+def digest_buckets(ranges: Sequence[Sequence[int]], buckets: int) -> list[list[int]]:
+    """Return each range in so many parts."""
+    parts = []
+    for low, high in ranges:
+        edges = [low + (high + 1 - low) * number // buckets for number in range(buckets + 1)]
+        parts += [[start, end - 1] for start, end in pairwise(edges) if start < end]
+    return parts
+
+
+def digest_things(answers: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+    """Return a row for each thing that is not the same in all regions, with its number in each."""
+    numbers = {
+        region: {name: number for digest in answer["digests"] for name, number in digest["things"].items()}
+        for region, answer in answers.items()
+    }
+    names = sorted({name for found in numbers.values() for name in found})
+    rows = [{"thing": name, **{region: found.get(name) for region, found in numbers.items()}} for name in names]
+    return [row for row in rows if len({row[region] for region in numbers}) > 1]
+
+
 class FilterModule:
     """Filters of the collection."""
 
@@ -109,6 +143,9 @@ class FilterModule:
         return {
             each.__name__: each
             for each in (
+                digest_buckets,
+                digest_ranges,
+                digest_things,
                 replication_estimate,
                 replication_failures,
                 replication_kinds,
