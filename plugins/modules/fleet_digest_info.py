@@ -14,8 +14,8 @@ description:
     Regions whose things are the same have the same count, sum and sum of squares of it.
   - Trusts that attribute, which nobody but convergence should write. Certificates and policies are not in it.
     M(iotops.fleet.fleet_replication_info) is what proves something.
-  - Needs fleet indexing with the custom field C(attributes.fleetNumber) of type Number, and asks for one C(GetStatistics)
-    for each of O(ranges).
+  - Needs fleet indexing with the custom field C(attributes.fleetNumber) of type Number, and makes one call of
+    C(GetStatistics) for each of O(ranges).
 author:
   - The iotops.fleet maintainers (@iotops)
 options:
