@@ -24,7 +24,7 @@ from ministack.services import iot
 
 from iotops.sandbox.patching import replace
 
-__all__ = ["install"]
+__all__ = ["continued", "cut", "install", "token_of"]
 
 Answer = tuple[int, dict[str, str], bytes]
 Query = dict[str, str]
@@ -73,29 +73,27 @@ def _page(listing: _List, subject: str, path: str, query: Query) -> Answer:
     if not text.isdecimal() or not 1 <= int(text) <= _LONGEST_PAGE:
         return _invalid(f"Value {text} at '{listing.size}' failed to satisfy constraint: between 1 and {_LONGEST_PAGE}")
     if token := query.get(listing.token_in):
-        key, start = _parse(token)
-        found = _remembered.get(key)
-        if found is None or (found.path, found.scope) != (path, _scope()):
+        found = continued(token, path)
+        if found is None:
             return _invalid(f"The {listing.token_in} is not valid")
-        _remembered.move_to_end(key)
-        names = found.names
+        key, start, names = found
     else:
         key, start, wanted = uuid.uuid4().hex, 0, listing.names(subject, query)
         if isinstance(wanted, tuple):
             return wanted
         names = wanted
-    shown, end = _cut(names, start, int(text), lambda name: listing.show(subject, name))
+    shown, end = cut(names, start, int(text), lambda name: listing.show(subject, name))
     answer: dict[str, Any] = {listing.result: shown}
     if end < len(names):
-        _remembered.setdefault(key, _Remembered(path, _scope(), names))
-        while len(_remembered) > _KEPT:
-            _remembered.popitem(last=False)
-        answer[listing.token_out] = base64.b64encode(f"{key}:{end}".encode()).decode()
+        answer[listing.token_out] = token_of(key, path, names, end)
     return tuple(json_response(answer))
 
 
-def _cut(names: list[str], start: int, size: int, show: Callable[[str], Any]) -> tuple[list[Any], int]:
-    """Up to ``size`` of what is still there from ``start`` on, and where the next page begins."""
+def cut(names: list[str], start: int, size: int, show: Callable[[str], Any]) -> tuple[list[Any], int]:
+    """Up to ``size`` of what is still there from ``start`` on, and where the next page begins.
+
+    ``show`` answers None for what is gone.
+    """
     shown: list[Any] = []
     position = start
     while position < len(names) and len(shown) < size:
@@ -106,13 +104,26 @@ def _cut(names: list[str], start: int, size: int, show: Callable[[str], Any]) ->
     return shown, position
 
 
-def _parse(token: str) -> tuple[str, int]:
-    """List and position of a token; one of nobody's is a list that is not remembered."""
+def token_of(key: str, path: str, names: list[str], end: int) -> str:
+    """The token of the page that begins at ``end``; the list is remembered under ``key``."""
+    _remembered.setdefault(key, _Remembered(path, _scope(), names))
+    while len(_remembered) > _KEPT:
+        _remembered.popitem(last=False)
+    return base64.b64encode(f"{key}:{end}".encode()).decode()
+
+
+def continued(token: str, path: str) -> tuple[str, int, list[str]] | None:
+    """Key, position and names of a token; None when it is not one of this list, region and account."""
     try:
         key, _, position = base64.b64decode(token, validate=True).decode().partition(":")
-        return key, int(position)
+        start = int(position)
     except (binascii.Error, UnicodeDecodeError, ValueError):
-        return "", 0
+        return None
+    found = _remembered.get(key)
+    if found is None or (found.path, found.scope) != (path, _scope()):
+        return None
+    _remembered.move_to_end(key)
+    return key, start, found.names
 
 
 def _scope() -> tuple[str, str]:
