@@ -36,6 +36,10 @@ options:
     description: With O(depth=full), the number of things asked for their principals, chosen at random. 0 is all.
     type: int
     default: 3000
+  shadows:
+    description: With O(depth=full), compare each shadow with what the fleet knows of it, too. One call for each shadow.
+    type: bool
+    default: false
   settling:
     description: Seconds in which a change has to be everywhere. A device that changed so shortly before the check, or
       later, is in motion and not judged.
@@ -158,6 +162,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._replication.check im
 from ansible_collections.iotops.fleet.plugins.module_utils._replication.drift import drifted
 from ansible_collections.iotops.fleet.plugins.module_utils._replication.faults import DEPTHS, Fault
 from ansible_collections.iotops.fleet.plugins.module_utils._replication.reading import LISTINGS, Reader
+from ansible_collections.iotops.fleet.plugins.module_utils._replication.shadows import read_shadows
 from ansible_collections.iotops.fleet.plugins.module_utils._replication.store import Store
 from ansible_collections.iotops.fleet.plugins.module_utils._x509 import fingerprint, read_text
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError, api_call, none_if_missing, run_module
@@ -167,6 +172,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "store": {"type": "path", "required": True},
     "depth": {"type": "str", "choices": list(DEPTHS), "default": "registry"},
     "sample": {"type": "int", "default": 3000},
+    "shadows": {"type": "bool", "default": False},
     "settling": {"type": "int", "default": 120},
     "share": {"type": "float", "default": 0.9},
     "ca_certificate_paths": {"type": "list", "elements": "path", "default": []},
@@ -257,10 +263,8 @@ def check(module: AnsibleAWSModule) -> dict[str, Any]:
     answer = {"changed": False, "estimate": estimated(params, devices, len(policies), len(groups), quotas)}
     if params["estimate"]:
         return answer
-    store, asked = (
-        Store(params["store"]),
-        Check(application, where, params["depth"], params["sample"], params["settling"]),
-    )
+    store = Store(params["store"])
+    asked = Check(application, where, params["depth"], params["sample"], params["settling"])
     began, resumed = begin(asked, store)
     allowed = {operation: rate * params["share"] for operation, rate in quotas.per_second.items()}
 
@@ -269,6 +273,15 @@ def check(module: AnsibleAWSModule) -> dict[str, Any]:
 
     reading = Reader(store, iot, dynamodb, application, began, allowed, params["segments"], report, expected=devices)
     faults = region_faults(module, items) if registry else []
+    if params["shadows"] and params["depth"] == "full":
+        read_shadows(
+            store,
+            dynamodb,
+            module.client("iot-data"),
+            table=f"{application}-shadows",
+            pace=reading.paces["GetThingShadow"],
+            lately=asked.lately(began),
+        )
     run(asked, store, reading, policies=policies, groups=groups, region_faults=faults)
     calls = {name: pace.calls for name, pace in reading.paces.items() if pace.calls}
     throttled = sum(pace.throttles for pace in reading.paces.values())

@@ -194,3 +194,29 @@ def test_faults_of_the_region_itself_are_found(drift: Drift, tmp_path: Path) -> 
 def test_what_cannot_be_meant_is_refused(drift: Drift, option: dict[str, Any], message: str, tmp_path: Path) -> None:
     asked = {"application": drift.fleet.application, "store": str(tmp_path / "store"), **option}
     assert at(drift.fleet).refusal("fleet_replication_info", **asked).startswith(message)
+
+
+def test_shadows_that_differ_are_found_when_asked_for(drift: Drift, tmp_path: Path) -> None:
+    """The table says what each shadow is to be; a tombstone, that there is none."""
+    data, table = drift.fleet.sandbox.client("iot-data", HOME), f"{drift.fleet.application}-shadows"
+    shadows = {
+        ("same", "$classic"): ({"desired": {"on": 1}}, {"desired": {"on": 1}}),
+        ("other", "$classic"): ({"desired": {"on": 1}}, {"desired": {"on": 2}}),
+        ("gone", "named"): ({"desired": {"on": 1}}, None),
+        ("buried", "named"): (None, {"reported": {"on": 1}}),
+    }
+    things = dict(zip(("same", "other", "gone", "buried"), (drift.take()[0] for _each in shadows), strict=True))
+    for (who, name), (wanted, there) in shadows.items():
+        item = {"ThingName": things[who], "ShadowName": name, "UpdatedAtMs": 1, "UpdatedRegion": AWAY}
+        state = {"State": json.dumps(wanted)} if wanted else {"ExpiresAt": 2**31}
+        drift.dynamodb(HOME).put_item(TableName=table, Item=drift.fleet.image({**item, **state}))
+        if there:
+            named = {} if name == "$classic" else {"shadowName": name}
+            data.update_thing_shadow(thingName=things[who], payload=json.dumps({"state": there}), **named)
+    check(drift, tmp_path, regions=(HOME,), depth="full", shadows=True)
+    found = {(fault.thing_name, fault.detail) for fault in Store(str(tmp_path / f"{HOME}.sqlite")).faults(["shadow"])}
+    assert found == {
+        (things["other"], "$classic: desired differ"),
+        (things["gone"], "named: is not there"),
+        (things["buried"], "named: is there, and was deleted"),
+    }

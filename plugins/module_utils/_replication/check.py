@@ -36,6 +36,10 @@ class Check:
     sample: int
     settling: int
 
+    def lately(self, began: datetime) -> int:
+        """Who changed since then (epoch seconds) is in motion."""
+        return int(began.timestamp()) - self.settling
+
     def scope(self) -> dict[str, str]:
         """What another check must have in common to be the same one."""
         return {
@@ -74,7 +78,7 @@ def run(
     reading.read(registry=check.depth != "rows", policies=policies, groups=groups)
     if check.depth == "full":
         reading.look_at(_chosen(store, check.sample))
-    times = {"began": int(began.timestamp()), "lately": int(began.timestamp()) - check.settling}
+    times = {"began": int(began.timestamp()), "lately": check.lately(began)}
     comparisons.compare(store, depth=check.depth, **times)
     _read_again(store, reading)
     comparisons.compare(store, depth=check.depth, **times)

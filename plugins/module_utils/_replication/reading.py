@@ -33,7 +33,10 @@ LOOKERS = 16  # ListThingPrincipals at the same time
 READ_AGAIN_AT_ONCE = 100
 LOOKS_AT_ONCE = 400  # whose answers are one page of the store
 REPORT_EVERY = 10.0  # seconds
-LISTINGS = ("ListThings", "ListCertificates", "ListTargetsForPolicy", "ListThingsInThingGroup", "ListThingPrincipals")
+LISTINGS = (
+    "ListThings", "ListCertificates", "ListTargetsForPolicy", "ListThingsInThingGroup", "ListThingPrincipals",
+    "GetThingShadow",
+)  # fmt: skip
 
 # From a token, what a page comes to and the token of the next one ("" after the last).
 Page = Callable[[str], tuple[Tables, str]]
