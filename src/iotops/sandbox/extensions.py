@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from iotops.sandbox import (
     acm_certificates,
+    cloudformation_drift,
     cloudformation_types,
     embedded_metrics,
     event_sources,
@@ -63,6 +64,7 @@ ORDER = (
     embedded_metrics,
     global_tables,
     cloudformation_types,
+    cloudformation_drift,
     physical_names,
     service_quotas,
 )
