@@ -253,9 +253,7 @@ def write(module: AnsibleAWSModule, drawn: bytes) -> bool:
         if not module.check_mode:
             path.write_bytes(drawn)
     except OSError as error:
-        raise FleetError(
-            f"chart_path={path} cannot be written: {error.strerror}; name a file in a directory of yours"
-        ) from error
+        raise FleetError(f"chart_path={path}: {error.strerror}; name a file that can be written") from error
     return True
 
 

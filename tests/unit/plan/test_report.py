@@ -148,6 +148,12 @@ def test_the_chart_shows_every_work_and_its_time() -> None:
     assert any(text.startswith("1,000,000 devices in eu-west-1, us-west-2: USD 28 once") for text in texts)
 
 
+@pytest.mark.parametrize(("devices", "words"), [(1, "0.0667 s"), (100 * MILLION, "77 days")])
+def test_the_chart_has_room_for_the_smallest_and_the_largest_fleet(devices: int, words: str) -> None:
+    drawn = chart(plan(fleet(devices, given={"AttachPolicy": 15})))
+    assert words.encode() in drawn
+
+
 def test_the_same_plan_is_the_same_picture_without_scripts() -> None:
     drawn = chart(plan(fleet()))
     assert drawn == chart(plan(fleet()))
