@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import serial_text
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.issued import Issued, IssuedDevices
 from tests.unit.pki.conftest import Pki
 
@@ -39,9 +40,9 @@ def why(found: IssuedDevices, device: Issued) -> str:
 
 
 def serial(pki: Pki, name: str) -> str:
-    """Of the certificate in the folder of a device."""
+    """Of the certificate in the folder of a device, as the ledger has it: whole octets."""
     pem = (pki.clients / name / f"{name}.cert.pem").read_bytes()
-    return f"{x509.load_pem_x509_certificate(pem).serial_number:X}"
+    return serial_text(x509.load_pem_x509_certificate(pem).serial_number)
 
 
 def test_all_that_is_valid_and_a_device_s_is_found(pki: Pki) -> None:
