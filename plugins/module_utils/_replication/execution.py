@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -61,25 +62,36 @@ class Machine:
             FleetError: there is no such machine.
 
         """
-        try:
+        with self._existing():
             return _running(self.client("stepfunctions"), self.arn)
+
+    def start(self, run: str, devices: BinaryIO, *, concurrency: int) -> tuple[str, bool]:
+        """Start the repair ``run`` of a list; its ARN, and whether it is new: it may have been made before.
+
+        Raises:
+            FleetError: there is no such machine.
+
+        """
+        key = f"{PREFIX}/{run}/devices.json"
+        work = {"List": key, "Results": f"{PREFIX}/{run}/results", "MaxConcurrency": concurrency}
+        _upload(self.client("s3"), self.bucket, key, devices)
+        try:
+            with self._existing():
+                return _start(self.client("stepfunctions"), self.arn, run, json.dumps(work)), True
+        except AnsibleAWSError as error:
+            if error_code(error) != "ExecutionAlreadyExists":
+                raise
+        return f"{self.arn.replace(':stateMachine:', ':execution:')}:{run}", False
+
+    @contextmanager
+    def _existing(self) -> Iterator[None]:
+        try:
+            yield
         except AnsibleAWSError as error:
             if error_code(error) != "StateMachineDoesNotExist":
                 raise
             name = self.arn.rpartition(":")[2]
             raise FleetError(f"the region has no state machine {name}: deploy it with site.yml") from None
-
-    def start(self, run: str, devices: BinaryIO, *, concurrency: int) -> tuple[str, bool]:
-        """Start the repair ``run`` of a list; its ARN, and whether it is new: it may have been made before."""
-        key = f"{PREFIX}/{run}/devices.json"
-        work = {"List": key, "Results": f"{PREFIX}/{run}/results", "MaxConcurrency": concurrency}
-        _upload(self.client("s3"), self.bucket, key, devices)
-        try:
-            return _start(self.client("stepfunctions"), self.arn, run, json.dumps(work)), True
-        except AnsibleAWSError as error:
-            if error_code(error) != "ExecutionAlreadyExists":
-                raise
-        return f"{self.arn.replace(':stateMachine:', ':execution:')}:{run}", False
 
     def describe(self, execution: str) -> Execution:
         """How an execution stands."""
