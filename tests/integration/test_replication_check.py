@@ -196,6 +196,7 @@ def test_what_cannot_be_meant_is_refused(drift: Drift, option: dict[str, Any], m
     assert at(drift.fleet).refusal("fleet_replication_info", **asked).startswith(message)
 
 
+@pytest.mark.defect("D-5")
 def test_shadows_that_differ_are_found_when_asked_for(drift: Drift, tmp_path: Path) -> None:
     """The table says what each shadow is to be; a tombstone, that there is none."""
     data, table = drift.fleet.sandbox.client("iot-data", HOME), f"{drift.fleet.application}-shadows"
