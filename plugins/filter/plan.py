@@ -16,7 +16,7 @@ Row = dict[str, Any]
 def plan_tables(plan: Mapping[str, Any]) -> dict[str, list[Row]]:
     """Return the rows of each table of a plan, which is what ``fleet_plan`` returns.
 
-    These are ``work``, ``requests``, ``loads``, ``fixed``, ``designs``, ``once``, ``monthly``, ``ways``, ``defaults``.
+    These are ``work``, ``requests``, ``loads``, ``fixed``, ``designs``, ``once``, ``monthly``, ``ways``, ``sources``.
     """
     return {
         "work": [_work(each) for each in plan["work"]],
@@ -29,18 +29,18 @@ def plan_tables(plan: Mapping[str, Any]) -> dict[str, list[Row]]:
         ],
         "monthly": [_line(each, "monthly") for each in plan["monthly"]["lines"] if each["usd"]],
         "ways": [{"messages of a month": each["way"], "USD": f"{each['usd']:,.2f}"} for each in plan["ways"]],
-        "defaults": _defaults(plan),
+        "sources": _sources(plan),
     }
 
 
-def _defaults(plan: Mapping[str, Any]) -> list[Row]:
-    """Where the default values of all quotas that are shown are from."""
+def _sources(plan: Mapping[str, Any]) -> list[Row]:
+    """Where the values of all quotas that are shown are known from."""
     found: dict[str, list[str]] = {}
     for each in (*plan["work"], *plan["requests"], *plan["loads"], *plan["fixed"]):
-        names = found.setdefault(each["default_from"], [])
+        names = found.setdefault(each["from"], [])
         if each["quota"] not in names:
             names.append(each["quota"])
-    return [{"default values": source, "of": ", ".join(sorted(names))} for source, names in found.items()]
+    return [{"known from": source, "quotas": ", ".join(sorted(names))} for source, names in found.items()]
 
 
 def _work(each: Mapping[str, Any]) -> Row:

@@ -13,8 +13,7 @@ description:
   - Says how long AWS's quotas let it take that all devices join, that a new region gets them, that regions are checked
     and that devices connect again after a region was lost; which quota decides, and what to ask AWS for; and the costs.
   - Calls nothing of AWS, unless O(read_quotas). Prices are list prices of us-east-1.
-author:
-  - The iotops.fleet maintainers (@iotops)
+author: The iotops.fleet maintainers (@iotops)
 options:
   devices:
     description: Devices, at most 100 million.
@@ -79,7 +78,7 @@ options:
     type: bool
     default: false
   quota_share:
-    description: Part of each quota that onboarding, backfill, checks and reconnecting may use.
+    description: Part of each quota that the work may use.
     type: float
     default: 1
   hours:
@@ -102,10 +101,13 @@ requirements:
 attributes:
   check_mode:
     support: full
-    description: Can run in check mode; then no chart is written.
+    description: Writes no chart.
   diff_mode:
     support: none
-    description: Returns what has changed, or would be changed.
+    description: A chart is no text to compare.
+  idempotent:
+    support: full
+    description: The same inputs give the same plan and the same chart.
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -138,7 +140,7 @@ plan:
   contains:
     devices: {description: As given., type: int, sample: 1000000}
     regions: {description: Part of the devices by region., type: dict, sample: {eu-west-1: 0.5, us-west-2: 0.5}}
-    quotas: {description: Where the quotas of each region are known from., type: dict}
+    quotas: {description: Where those of each region are known from., type: dict}
     work:
       description: What takes time, with the region and quota that decide how much.
       type: list
@@ -153,7 +155,7 @@ plan:
         value: {description: Its value., type: float, sample: 15.0}
         unit: {description: Of the value., type: str, sample: a second}
         adjustable: {description: Whether AWS raises it., type: bool}
-        default_from: {description: "Source of AWS's default value, and its date.", type: str}
+        from: {description: "Where the value is known from; a default with its date.", type: str}
         hours: {description: The time that is wished., type: float, sample: 24.0}
         wanted: {description: The value with which it would take no longer., type: int, sample: 12}
         calls: {description: What uses up quotas by region., type: dict}
@@ -208,7 +210,7 @@ from ansible.module_utils.basic import missing_required_lib
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ansible_collections.iotops.fleet.plugins.module_utils._plan.chart import chart, pygal
+from ansible_collections.iotops.fleet.plugins.module_utils._plan.chart import chart, pygal, save
 from ansible_collections.iotops.fleet.plugins.module_utils._plan.designs import DESIGNS
 from ansible_collections.iotops.fleet.plugins.module_utils._plan.fleet import (
     ALL_QUOTAS,
@@ -220,7 +222,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._plan.fleet import (
 )
 from ansible_collections.iotops.fleet.plugins.module_utils._plan.report import plan
 from ansible_collections.iotops.fleet.plugins.module_utils._quotas.iot import Quotas, defaults_of, values_of
-from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError, run_module
+from ansible_collections.iotops.fleet.plugins.module_utils.aws import run_module
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -236,25 +238,8 @@ def quotas_of(module: AnsibleAWSModule) -> Iterator[Quotas]:
             found = Quotas(region, defaults_of(region, every), "AWS's defaults")
         given = {name: float(value) for name, value in module.params["quotas"].get(region, {}).items()}
         source = f"{found.source}; as given: {', '.join(sorted(given))}" if given else found.source
-        yield Quotas(region, {**found.per_second, **given}, source)
-
-
-def write(module: AnsibleAWSModule, drawn: bytes) -> bool:
-    """Write the chart; whether there was another one, or none.
-
-    Raises:
-        FleetError: it cannot be written.
-
-    """
-    path = Path(module.params["chart_path"])
-    try:
-        if path.exists() and path.read_bytes() == drawn:
-            return False
-        if not module.check_mode:
-            path.write_bytes(drawn)
-    except OSError as error:
-        raise FleetError(f"chart_path={path}: {error.strerror}; name a file that can be written") from error
-    return True
+        sources = {**found.sources, **dict.fromkeys(given, "as given")}
+        yield Quotas(region, {**found.per_second, **given}, source, sources)
 
 
 def make(module: AnsibleAWSModule) -> dict[str, Any]:
@@ -266,7 +251,8 @@ def make(module: AnsibleAWSModule) -> dict[str, Any]:
     """
     require_sense(module.params, known_regions())
     found = plan(fleet_of(module.params, {quotas.region: quotas for quotas in quotas_of(module)}))
-    changed = write(module, chart(found)) if module.params["chart_path"] else False
+    path = module.params["chart_path"]
+    changed = save(Path(path), chart(found), check_mode=module.check_mode) if path else False
     return {"changed": changed, "plan": found}
 
 

@@ -31,7 +31,8 @@ def test_the_quotas_of_the_account_are_read_in_each_region_and_those_given_go_fi
     assert answer["plan"]["quotas"]["eu-west-1"].startswith("Service Quotas; AWS's defaults of ")
     assert answer["plan"]["quotas"]["us-west-2"].endswith("; as given: AttachPolicy")
     onboarding = work(answer)["onboard"]
-    assert (onboarding["quota"], onboarding["region"]) == ("AttachPolicy", "eu-west-1")
+    found = [onboarding[key] for key in ("quota", "region", "from")]
+    assert found == ["AttachPolicy", "eu-west-1", "Service Quotas"]
     calls = sandbox_only.journal(before)
     assert {(call["service"], call["region"]) for call in calls} == {
         ("servicequotas", "eu-west-1"),

@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError
 
 try:
     import pygal
@@ -51,6 +54,23 @@ def chart(plan: Mapping[str, Any]) -> bytes:
     return drawn
 
 
+def save(path: Path, drawn: bytes, *, check_mode: bool) -> bool:
+    """Write a chart, unless in check mode; whether there was another one, or none.
+
+    Raises:
+        FleetError: it cannot be written.
+
+    """
+    try:
+        if path.exists() and path.read_bytes() == drawn:
+            return False
+        if not check_mode:
+            path.write_bytes(drawn)
+    except OSError as error:
+        raise FleetError(f"chart_path={path}: {error.strerror}; name a file that can be written") from error
+    return True
+
+
 def _ticks(times: Sequence[float]) -> list[float]:
     """From one below the shortest to one above the longest."""
     below = [tick for tick in TICKS if tick < min(times)][-1:] or [min(TICKS)]
@@ -73,4 +93,4 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86_400:,.0f} days"
 
 
-__all__ = ["chart", "duration", "pygal"]
+__all__ = ["chart", "duration", "pygal", "save"]

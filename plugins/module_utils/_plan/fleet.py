@@ -70,6 +70,11 @@ class Fleet:
         """Messages of the whole fleet when it is busiest."""
         return self.devices * self.messages_per_day / 86_400 * self.peak
 
+    def origin(self, region: str, quota: str) -> str:
+        """Where the value of a quota is known from."""
+        default = ALL_QUOTAS[quota]
+        return self.quotas[region].sources.get(quota, f"{default.source}, {default.date}")
+
 
 def require_sense(params: Mapping[str, Any], known_regions: Collection[str]) -> None:
     """Refuse what cannot be planned.

@@ -30,7 +30,7 @@ def plan(fleet: Fleet) -> dict[str, Any]:
         "quotas": {region: quotas.source for region, quotas in fleet.quotas.items()},
         "work": [_work(each, fleet) for each in shown],
         "requests": _requests(fleet, [each for kind in works for each in kind]),
-        "loads": [_load(each) for each in load.loads(fleet)],
+        "loads": [_load(each, fleet) for each in load.loads(fleet)],
         "fixed": _fixed(fleet),
         "designs": _designs(fleet),
         "ways": [{"way": way, "usd": _usd(usd)} for way, usd in monthly.ways(fleet)],
@@ -70,7 +70,7 @@ def _work(each: Work, fleet: Fleet) -> dict[str, Any]:
         "value": value,
         "unit": quota.unit,
         "adjustable": quota.adjustable,
-        "default_from": _default_from(pace.quota),
+        "from": fleet.origin(pace.region, pace.quota),
         "hours": each.hours,
         "wanted": each.wanted(pace, fleet),
         "calls": {region: _neatly(calls) for region, calls in each.calls.items()},
@@ -92,7 +92,7 @@ def _requests(fleet: Fleet, works: Iterable[Work]) -> list[dict[str, Any]]:
             "service": ALL_QUOTAS[name].service,
             "code": ALL_QUOTAS[name].code,
             "adjustable": ALL_QUOTAS[name].adjustable,
-            "default_from": _default_from(name),
+            "from": fleet.origin(region, name),
             "unit": ALL_QUOTAS[name].unit,
             "value": requests[0].value,
             "wanted": max(request.wanted for request in requests),
@@ -102,12 +102,12 @@ def _requests(fleet: Fleet, works: Iterable[Work]) -> list[dict[str, Any]]:
     ]
 
 
-def _load(each: load.Load) -> dict[str, Any]:
+def _load(each: load.Load, fleet: Fleet) -> dict[str, Any]:
     return {
         "region": each.region,
         "quota": each.quota,
         "unit": ALL_QUOTAS[each.quota].unit,
-        "default_from": _default_from(each.quota),
+        "from": fleet.origin(each.region, each.quota),
         "now": _neat(each.now),
         "without_another": _neat(each.later),
         "value": each.value,
@@ -129,7 +129,7 @@ def _fixed(fleet: Fleet) -> list[dict[str, Any]]:
             "title": quota.title,
             "value": quota.value,
             "unit": quota.unit,
-            "default_from": _default_from(name),
+            "from": fleet.origin(fleet.regions[0], name),
             "used": _neat(used[name]),
             "enough": quota.value is not None and used[name] <= quota.value,
         }
@@ -175,11 +175,6 @@ def _bill(lines: Iterable[Line]) -> dict[str, Any]:
             for each in kept
         ],
     }
-
-
-def _default_from(name: str) -> str:
-    quota = ALL_QUOTAS[name]
-    return f"{quota.source}, {quota.date}"
 
 
 def _usd(value: float) -> float:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.exceptions import AnsibleAWSError
@@ -15,14 +15,20 @@ from ansible_collections.iotops.fleet.plugins.module_utils._quotas.operations im
 from ansible_collections.iotops.fleet.plugins.module_utils._quotas.quota import Quota
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import api_call, error_code
 
+SERVICE_QUOTAS = "Service Quotas"
+
 
 @dataclass(frozen=True)
 class Quotas:
-    """Calls a second of a region by operation, and where that is known from."""
+    """Calls a second of a region by operation, and where that is known from.
+
+    ``sources`` says it of each that is not AWS's default.
+    """
 
     region: str
     per_second: Mapping[str, float]
     source: str
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def default_quotas(region: str, operations: Iterable[str]) -> dict[str, float]:
@@ -69,17 +75,17 @@ def values_of(client: Any, region: str, quotas: Iterable[Quota]) -> Quotas:
             why = f"; Service Quotas cannot be read: {error_code(error) or type(error.exception).__name__}"
             continue
         found |= {each.name: values[each.code] for each in wanted if each.service == service and each.code in values}
-    return Quotas(region, {**known, **found}, _source(wanted, found, why))
+    return Quotas(region, {**known, **found}, _source(wanted, found, why), dict.fromkeys(found, SERVICE_QUOTAS))
 
 
 def _source(wanted: Iterable[Quota], found: Mapping[str, float], why: str) -> str:
     missing = [quota for quota in wanted if quota.value is not None and quota.name not in found]
     if not missing:
-        return "Service Quotas"
-    defaults = f"AWS's defaults of {' and '.join(sorted({quota.date for quota in missing}))}"
+        return SERVICE_QUOTAS
+    defaults = f"AWS's defaults of {', '.join(sorted({quota.date for quota in missing}))}"
     if not found:
         return f"{defaults}{why}"
-    return f"Service Quotas; {defaults}: {', '.join(sorted(quota.name for quota in missing))}{why}"
+    return f"{SERVICE_QUOTAS}; {defaults}: {', '.join(sorted(quota.name for quota in missing))}{why}"
 
 
 @api_call("read the quotas of AWS IoT")
@@ -88,4 +94,4 @@ def _read(client: Any, operation: str, service: str) -> dict[str, float]:
     return {quota["QuotaCode"]: quota["Value"] for page in pages for quota in page["Quotas"] if quota.get("Value")}
 
 
-__all__ = ["Quotas", "default_quotas", "defaults_of", "read_quotas", "values_of"]
+__all__ = ["SERVICE_QUOTAS", "Quotas", "default_quotas", "defaults_of", "read_quotas", "values_of"]

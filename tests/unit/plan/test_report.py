@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -28,9 +29,17 @@ def test_a_plan_is_json_and_names_for_each_work_what_decides() -> None:
     assert [each["name"] for each in planned["work"]] == WORK
     first = planned["work"][0]
     assert (first["seconds"], first["quota"], first["value"]) == (66_666.7, "AttachPolicy", 15)
-    assert first["default_from"] == "AWS IoT Core endpoints and quotas, AWS General Reference, 2023-07-27"
+    assert first["from"] == "AWS IoT Core endpoints and quotas, AWS General Reference, 2023-07-27"
     assert first["wanted"] == 12  # a million in 24 hours
     assert planned["usd"] == pytest.approx(planned["onboarding"]["usd"] + planned["months"][0], abs=0.011)
+
+
+def test_a_value_that_is_not_a_default_says_where_it_is_known_from() -> None:
+    planned = fleet()
+    told = replace(planned.quotas["eu-west-1"], sources={"AttachPolicy": "Service Quotas"})
+    shown = plan(replace(planned, quotas={**planned.quotas, "eu-west-1": told}))
+    assert shown["work"][0]["from"] == "Service Quotas"
+    assert {"quotas": "AttachPolicy", "known from": "Service Quotas"} in plan_tables(shown)["sources"]
 
 
 def test_the_digest_is_planned_where_the_index_is_on() -> None:
@@ -117,7 +126,7 @@ def test_tables_say_it_in_words() -> None:
         "USD": "3,504.00",
         "price": "AWS price list, 2026-09",
     } in tables["monthly"]
-    shown = {name for row in tables["defaults"] for name in row["of"].split(", ")}
+    shown = {name for row in tables["sources"] for name in row["quotas"].split(", ")}
     assert {"AttachPolicy", "Connect", "ConcurrentConnections", "TableReads"} <= shown
     for rows in tables.values():
         assert len(table(rows).splitlines()) == len(rows) + 1

@@ -101,6 +101,7 @@ def test_each_service_is_asked_for_its_own_and_no_other() -> None:
 def test_a_service_that_is_not_known_leaves_the_defaults_of_its_own_only() -> None:
     found = read_quotas(Service({"iotcore": {"L-57AAC135": 40}}), "eu-west-1", ["ListThings", "GetStatistics"])
     assert found.per_second == {"ListThings": 40, "GetStatistics": 15}
+    assert found.sources == {"ListThings": "Service Quotas"}
     assert found.source == (
         "Service Quotas; AWS's defaults of 2023-07-27: GetStatistics; "
         "Service Quotas cannot be read: NoSuchResourceException"
