@@ -69,11 +69,12 @@ drift:
 """
 
 import json
+from functools import partial
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ansible_collections.iotops.fleet.plugins.module_utils._replication.drift import drifts
+from ansible_collections.iotops.fleet.plugins.module_utils._replication.drift import again, drifts
 from ansible_collections.iotops.fleet.plugins.module_utils._replication.mending import Change, changes
 from ansible_collections.iotops.fleet.plugins.module_utils._replication.region import definitions, documents
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import run_module
@@ -95,8 +96,14 @@ def ensure(module: AnsibleAWSModule) -> dict[str, Any]:
     """Put back what drifted and return the module's result."""
     application, region = module.params["application"], str(module.region)
     items = definitions(module.client("dynamodb"), f"{application}-definitions")
-    drifted = drifts(module.client("cloudformation"), module.params["stacks"])
-    found = changes(module.client("iot"), drifted, f"{application}-device", documents(items, region))
+    cloudformation = module.client("cloudformation")
+    found = changes(
+        module.client("iot"),
+        drifts(cloudformation, module.params["stacks"]),
+        own=f"{application}-device",
+        documents=documents(items, region),
+        again=partial(again, cloudformation),
+    )
     if not module.check_mode:
         for change in found:
             change.make()

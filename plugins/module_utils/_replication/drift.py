@@ -16,7 +16,7 @@ from typing import Any
 from ansible_collections.iotops.fleet.plugins.module_utils._replication.faults import Fault
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import api_call, none_if_missing
 
-__all__ = ["Drift", "drifted", "drifts"]
+__all__ = ["Drift", "again", "drifted", "drifts"]
 
 FAULTS = {"AWS::IoT::TopicRule": "topic_rule", "AWS::IoT::Policy": "policy_document"}
 IN_SYNC = "IN_SYNC"
@@ -24,25 +24,34 @@ IN_SYNC = "IN_SYNC"
 
 @dataclass(frozen=True)
 class Drift:
-    """A resource of a stack as it is to be (``expected``, with CloudFormation's names) and how it differs."""
+    """A resource of a stack as it is to be, and how it differs.
 
+    ``expected`` has CloudFormation's names, and is empty where the resource was deleted: then CloudFormation tells not.
+    """
+
+    stack_name: str
+    logical_id: str
     kind: str
     name: str
-    status: str  # MODIFIED or DELETED
+    status: str  # IN_SYNC, MODIFIED or DELETED
     expected: dict[str, Any]
     properties: tuple[str, ...]  # that differ
 
 
 def drifts(cloudformation: Any, stack_names: Iterable[str]) -> list[Drift]:
     """Of the topic rules and policies of these stacks; a stack that does not exist has none."""
-    found = []
-    for stack_name in stack_names:
-        for resource in _resources(cloudformation, stack_name) or []:
-            if resource["ResourceType"] in FAULTS:
-                drift = _detect(cloudformation, stack_name, resource["LogicalResourceId"])
-                if drift["StackResourceDriftStatus"] != IN_SYNC:
-                    found.append(_drift(drift))
-    return found
+    found = [
+        _drift(cloudformation, stack_name, resource["LogicalResourceId"])
+        for stack_name in stack_names
+        for resource in _resources(cloudformation, stack_name) or []
+        if resource["ResourceType"] in FAULTS
+    ]
+    return [drift for drift in found if drift.status != IN_SYNC]
+
+
+def again(cloudformation: Any, drift: Drift) -> Drift:
+    """The same resource as it is now."""
+    return _drift(cloudformation, drift.stack_name, drift.logical_id)
 
 
 def drifted(cloudformation: Any, stack_names: Iterable[str]) -> list[Fault]:
@@ -53,13 +62,16 @@ def drifted(cloudformation: Any, stack_names: Iterable[str]) -> list[Fault]:
     ]
 
 
-def _drift(drift: dict[str, Any]) -> Drift:
+def _drift(cloudformation: Any, stack_name: str, logical_id: str) -> Drift:
+    found = _detect(cloudformation, stack_name, logical_id)
     return Drift(
-        drift["ResourceType"],
-        drift["PhysicalResourceId"],
-        drift["StackResourceDriftStatus"],
-        json.loads(drift["ExpectedProperties"]),
-        tuple(sorted(each["PropertyPath"] for each in drift.get("PropertyDifferences", []))),
+        stack_name,
+        logical_id,
+        found["ResourceType"],
+        found["PhysicalResourceId"],
+        found["StackResourceDriftStatus"],
+        json.loads(found.get("ExpectedProperties", "{}")),
+        tuple(sorted(each["PropertyPath"] for each in found.get("PropertyDifferences", []))),
     )
 
 

@@ -22,6 +22,9 @@ __all__ = ["Change", "changes"]
 
 VERSIONS = 5  # that AWS keeps of a policy
 RULE, POLICY = "AWS::IoT::TopicRule", "AWS::IoT::Policy"
+# What stands for a resource until it is known how it has to be.
+NOTHING = {"sql": "SELECT * FROM 'nothing'", "actions": [], "ruleDisabled": True}
+DENIAL = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "iot:*", "Resource": "*"}]}
 
 
 @dataclass(frozen=True)
@@ -35,27 +38,45 @@ class Change:
     make: Callable[[], None]
 
 
-def changes(iot: Any, drifts: Iterable[Drift], own: str, documents: Mapping[str, Document]) -> list[Change]:
+def changes(
+    iot: Any, drifts: Iterable[Drift], own: str, documents: Mapping[str, Document], again: Callable[[Drift], Drift]
+) -> list[Change]:
     """What is to be done about drifts, about the policies of ``definitions``, and about the fleet's ``own`` policy.
 
-    ``documents``: what the policies of ``definitions`` have to say in this region, by name.
+    ``documents``: what the policies of ``definitions`` have to say in this region, by name. ``again`` detects a drift
+    again.
     """
     drifts = list(drifts)
-    rules = [_rule(iot, drift) for drift in drifts if drift.kind == RULE]
+    gone = [_deleted(iot, drift, again) for drift in drifts if drift.status == "DELETED"]
+    there = [drift for drift in drifts if drift.status != "DELETED"]
+    rules = [_rule(iot, drift) for drift in there if drift.kind == RULE]
     wanted: dict[str, Document | None] = {own: None, **documents}
-    wanted |= {drift.name: _document(drift.expected["PolicyDocument"]) for drift in drifts if drift.kind == POLICY}
+    wanted |= {drift.name: _document(drift.expected["PolicyDocument"]) for drift in there if drift.kind == POLICY}
     policies = [_policy(iot, name, document) for name, document in sorted(wanted.items())]
-    return [change for change in (*rules, *policies) if change]
+    return [change for change in (*gone, *rules, *policies) if change]
+
+
+def _deleted(iot: Any, drift: Drift, again: Callable[[Drift], Drift]) -> Change:
+    """CloudFormation tells how a resource is to be only when there is one, so one that does nothing comes first."""
+
+    def make() -> None:
+        if drift.kind == RULE:
+            _create_rule(iot, drift.name, NOTHING)
+            _rule(iot, again(drift)).make()
+        else:
+            _create_policy(iot, drift.name, DENIAL)
+            if change := _policy(iot, drift.name, _document(again(drift).expected["PolicyDocument"])):
+                change.make()
+
+    return Change("topic_rule" if drift.kind == RULE else "policy", drift.name, {}, {"as": drift.stack_name}, make)
 
 
 def _rule(iot: Any, drift: Drift) -> Change:
     shape = iot.meta.service_model.operation_model("ReplaceTopicRule").input_shape.members["topicRulePayload"]
     payload = _spelt(drift.expected["TopicRulePayload"], shape)
-    # Of a rule that does not exist AWS says that one may not see it.
-    found = _topic_rule(iot, drift.name) if drift.status != "DELETED" else {}
+    found = _topic_rule(iot, drift.name)
     before = {name: found[name] for name in payload if name in found}
-    write = _replace_rule if found else _create_rule
-    return Change("topic_rule", drift.name, before, payload, lambda: write(iot, drift.name, payload))
+    return Change("topic_rule", drift.name, before, payload, lambda: _replace_rule(iot, drift.name, payload))
 
 
 def _policy(iot: Any, name: str, document: Document | None) -> Change | None:
