@@ -9,6 +9,7 @@ a forked child, which sees one consistent moment and does not hold up the server
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import json
 import os
@@ -29,7 +30,7 @@ from iotops.sandbox.patching import replace
 
 # What a call starts in the background (an execution, a stack) ends later, so a change is followed by later snapshots.
 SNAPSHOT_AFTER = (1.0, 3.0, 10.0, 30.0)  # seconds after the last change
-LONGEST_SNAPSHOT = 120.0  # seconds
+LONGEST_STANDSTILL = 120.0  # seconds in which the child that writes a snapshot does nothing
 
 _saving = threading.Lock()
 _changed_at = 0.0
@@ -79,13 +80,22 @@ def save_now() -> None:
 
 def _wait(pid: int) -> None:
     """Wait for the child; one that took a held lock with it in the fork never ends and is given up."""
-    deadline = time.monotonic() + LONGEST_SNAPSHOT
+    spent, deadline = "", time.monotonic() + LONGEST_STANDSTILL
     while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        if (now := _processor_time(pid)) != spent:
+            spent, deadline = now, time.monotonic() + LONGEST_STANDSTILL
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             return
         time.sleep(0.02)
+
+
+def _processor_time(pid: int) -> str:
+    """What the process used of the processor so far, as the system counts it."""
+    with contextlib.suppress(OSError):
+        return " ".join(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13])
+    return ""
 
 
 def _child(parent: int) -> None:

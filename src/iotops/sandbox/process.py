@@ -23,7 +23,9 @@ from iotops.sandbox.errors import SandboxError
 
 LOG = "log"
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "LOG_LEVEL")
-_START_SECONDS, _STOP_SECONDS = 90.0, 30.0
+# A state of 100,000 devices is read in half a minute and written in a quarter of one, on a machine that is not busy.
+_START_SECONDS, _STOP_SECONDS = 600.0, 300.0
+_LONGEST_CALL, _LONGEST_SEEDING = 120.0, 3600.0
 
 
 def running(directory: Path) -> dict[str, Any] | None:
@@ -68,7 +70,7 @@ def stop(directory: Path) -> bool:
 
 
 def end(pid: int, number: signal.Signals) -> None:
-    """Send the signal and wait until the process is gone; SIGKILL after half a minute."""
+    """Send the signal and wait until the process is gone; SIGKILL after five minutes."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
     deadline = time.monotonic() + _STOP_SECONDS
@@ -94,7 +96,8 @@ def request(gateway: str, method: str, path: str, body: Any = None) -> Any:
         SandboxError: it refuses, or nothing answers.
 
     """
-    connection = http.client.HTTPConnection(urlsplit(gateway).netloc, timeout=120)
+    timeout = _LONGEST_SEEDING if path == "seed" else _LONGEST_CALL
+    connection = http.client.HTTPConnection(urlsplit(gateway).netloc, timeout=timeout)
     try:
         connection.request(method, f"/_sandbox/{path}", json.dumps(body) if body is not None else None)
         answer = connection.getresponse()
