@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,19 +17,7 @@ from iotops.sandbox.client import Sandbox
 from tests.integration.deployment import Deployment, eventually
 from tests.integration.drifting import PLANTERS, Drift
 from tests.integration.operators import HOME, at
-
-REPOSITORY = Path(__file__).parents[2]
-PROGRAM = """
-import json, sys
-from tests.integration.modules import run_module
-print(json.dumps(run_module("fleet_replication_info", **json.loads(sys.argv[1]))))
-"""
-
-
-def start(arguments: dict[str, object]) -> subprocess.Popen[str]:
-    paths = f"{REPOSITORY}/collections:{REPOSITORY}"
-    command = [sys.executable, "-c", PROGRAM, json.dumps(arguments)]
-    return subprocess.Popen(command, cwd=REPOSITORY, env={"PYTHONPATH": paths}, stdout=subprocess.PIPE, text=True)
+from tests.integration.programs import answer, start
 
 
 def written(store: Path) -> int:
@@ -68,7 +54,7 @@ def test_stopped_at_random_and_run_again(tmp_path: Path, devices: int, depth: st
         ended = 0
         for stop in range(stops):
             before = written(store)
-            process = start({**region.connection, **settings, "store": str(store)})
+            process = start(region, "fleet_replication_info", **settings, store=str(store))
             eventually(lambda before=before: written(store) > before)
             try:
                 process.wait(chance.uniform(0, 1.5 * seconds / stops))
@@ -77,8 +63,7 @@ def test_stopped_at_random_and_run_again(tmp_path: Path, devices: int, depth: st
                 process.send_signal(signal.SIGKILL if stop % 2 else signal.SIGINT)
                 process.wait()
         assert ended < stops, "none was stopped"
-        answer, _nothing = start({**region.connection, **settings, "store": str(store)}).communicate()
-        last = json.loads(answer)["replication"]
+        last = answer(start(region, "fleet_replication_info", **settings, store=str(store)))["replication"]
         print(f"stopped {stops - ended} times of {stops}, resumed at last: {last['resumed']}")
         assert found(store) == whole
         assert len(found(store)) == sum(last["faults"].values())
