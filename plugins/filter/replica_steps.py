@@ -101,9 +101,38 @@ def replica_steps(
     return [_with_replicas(template, regions, home, tags or {}) for regions in steps or [list(present)]]
 
 
+def replica_removal_steps(
+    template: str,
+    present: Sequence[str],
+    region: str,
+    home: str,
+    tags: Mapping[str, Any] | None = None,
+    protected: bool = False,
+) -> list[dict[str, Any]]:
+    """Templates that take one region's replica away, none where it has none.
+
+    A replica that is ``protected`` loses its protection first, which an update that removes it cannot do.
+
+    Raises:
+        AnsibleFilterError: not a template of global tables that have a replica in the home region, or it is that one.
+
+    """
+    if region == home:
+        raise AnsibleFilterError(f"replica_removal_steps: {region} has the stack itself: delete that")
+    if region not in present:
+        return []
+    steps = [_with_replicas(template, [each for each in present if each != region], home, tags or {})]
+    if protected:
+        steps.insert(0, _with_replicas(template, present, home, tags or {}))
+        tables = [item["Properties"] for item in steps[0]["Resources"].values() if item["Type"] == TABLE]
+        for replica in (replica for table in tables for replica in table["Replicas"] if replica["Region"] == region):
+            replica["DeletionProtectionEnabled"] = False
+    return steps
+
+
 class FilterModule:
-    """Names the filter for Ansible."""
+    """Names the filters for Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filter by name."""
-        return {"replica_steps": replica_steps}
+        """The filters by name."""
+        return {"replica_removal_steps": replica_removal_steps, "replica_steps": replica_steps}

@@ -80,6 +80,15 @@ devices:
   contains:
     things: {description: Number of things., type: int, returned: always, sample: 2}
     certificates: {description: Number of certificates., type: int, returned: always, sample: 2}
+estimate:
+  description: What it takes.
+  returned: in check mode
+  type: dict
+  contains:
+    calls: {description: Calls of AWS IoT by operation., type: dict, sample: {DeleteThing: 2}}
+    seconds: {description: How long the quotas let them take., type: float, sample: 0.2}
+    binding: {description: The operation that takes longest; none without calls., type: str, sample: DeleteCertificate}
+    quotas: {description: Where the quotas are known from., type: str, sample: Service Quotas}
 auto_registration_stopped:
   description: Whether the CA registered devices by itself until now.
   returned: always
@@ -94,6 +103,8 @@ from ansible_collections.iotops.fleet.plugins.module_utils._aws.progress import 
 from ansible_collections.iotops.fleet.plugins.module_utils._devices.calls import stop_auto_registration
 from ansible_collections.iotops.fleet.plugins.module_utils._devices.removal import Devices, Removal, find_devices
 from ansible_collections.iotops.fleet.plugins.module_utils._iot import ca_certificates
+from ansible_collections.iotops.fleet.plugins.module_utils._plan.calls import seconds
+from ansible_collections.iotops.fleet.plugins.module_utils._quotas.iot import read_quotas
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.tables import certificate_ids
 from ansible_collections.iotops.fleet.plugins.module_utils._x509 import fingerprint, is_missing, read_text
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError, run_module
@@ -139,6 +150,18 @@ def known_certificates(module: AnsibleAWSModule) -> set[str]:
     return (certificate_ids(module.client("dynamodb"), table) or set()) if table else set()
 
 
+def estimated(module: AnsibleAWSModule, devices: Devices) -> dict[str, Any]:
+    """Return what the removal calls, and how long the quotas let that take."""
+    quotas = read_quotas(module.client("service-quotas"), str(module.region), devices.removal_calls)
+    taken, binding = seconds(devices.removal_calls, quotas)
+    return {
+        "calls": devices.removal_calls,
+        "seconds": round(taken, 1),
+        "binding": binding,
+        "quotas": quotas.source,
+    }
+
+
 def remove_all(module: AnsibleAWSModule) -> dict[str, Any]:
     """Remove all devices and return the module's result."""
     params = module.params
@@ -166,6 +189,7 @@ def remove_all(module: AnsibleAWSModule) -> dict[str, Any]:
         "devices": devices.counts,
         "auto_registration_stopped": auto_registration,
         "diff": {"before": devices.counts, "after": Devices().counts},
+        **({"estimate": estimated(module, devices)} if module.check_mode else {}),
     }
 
 

@@ -35,6 +35,19 @@ class Devices:
         """``{"things": 2, "certificates": 3}``."""
         return {"things": len(self.things), "certificates": len(self.certificates)}
 
+    @property
+    def removal_calls(self) -> dict[str, int]:
+        """Calls of AWS IoT by operation that their removal takes, a thing having one certificate."""
+        things, certificates = len(self.things), len(self.certificates)
+        calls = {
+            "ListThingPrincipals": things,
+            "DetachThingPrincipal": things,
+            "DeleteThing": things,
+            "UpdateCertificate": sum(each.status == "ACTIVE" for each in self.certificates),
+            "DeleteCertificate": certificates,
+        }
+        return {operation: count for operation, count in calls.items() if count}
+
 
 def find_devices(iot: Any, *, name: str, ca_certificate_id: str | None, known_ids: set[str]) -> Devices:
     """Return the things of type ``name`` and every certificate that is a device's.
