@@ -70,11 +70,12 @@ test-long: .venv/test .venv-awscli/ok .venv-pkilint/ok ## What needs more time t
 	pytest -q -s -m long tests/faults
 	pytest -q -m long tests/integration tests/e2e
 
-bench: .venv/test .venv-awscli/ok ## site.yml against the same work by hand; what it costs and takes that devices join; issuing
+bench: .venv/test .venv-awscli/ok ## site.yml against the same work by hand; what it costs and takes that devices join; issuing; the check
 	python benchmarks/site.py
 	python benchmarks/onboarding.py cost
 	python benchmarks/onboarding.py throughput
 	python benchmarks/issue.py
+	python benchmarks/replication.py
 
 build: .venv/test ## Collection tarball and wheel in dist/
 	ansible-galaxy collection build --force --output-path dist
