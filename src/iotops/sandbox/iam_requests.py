@@ -3,11 +3,11 @@
 
 Attaching and detaching are authorised on the certificate (or other target), a stream's calls on the stream, those of a
 connection on the client, those of a named shadow on the shadow, those of targets on their policy, those of a CA or a
-domain configuration on itself, those of a job's execution on the thing and on the job; what a queue does in batches, as
-what it does singly. The gateway's plain HTTP, which never leaves the machine, stands for TLS, so that policies may
-insist on it.
-Source: "Actions, resources, and condition keys" of AWS IoT, of Amazon DynamoDB and of Amazon SQS, Service Authorization
-Reference.
+domain configuration on itself, those of a job's execution on the thing and on the job, queries on their index, those of
+a Map Run on that; what a queue does in batches, as what it does singly. The gateway's plain HTTP, which never leaves
+the machine, stands for TLS, so that policies may insist on it.
+Source: "Actions, resources, and condition keys" of AWS IoT, of Amazon DynamoDB, of Amazon SQS and of AWS Step
+Functions, Service Authorization Reference.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _CONFIGURATION = re.compile(r"/domainConfigurations/([^/]+)")
 _AUTHORITY = re.compile(r"/cacertificate/([^/]+)")
 _SHADOW = re.compile(r"/things/([^/]+)/shadow")
 _EXECUTION = re.compile(r"/things/([^/]+)/jobs/([^/]+)(?:/.*)?")
+_INDEX = re.compile(r"/indices/(?:search|statistics|cardinality|([^/]+))")
 _SINGLE = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:SendMessage")
 _BATCHES = {f"{action}Batch": action for action in _SINGLE}
 
@@ -45,6 +46,8 @@ def _resource(service: str, path: str, headers: dict[str, str], body: bytes) -> 
         named = iot._domain_configurations.get(match.group(1), {}).get("domainConfigurationArn", named)
     elif service == "iot" and (match := _AUTHORITY.fullmatch(path)):
         named = iot._ca_cert_arn(match.group(1))
+    elif service == "states":
+        named = _member(body, "mapRunArn")
     elif service == "dynamodbstreams":
         named = _member(body, "StreamArn")
     return named if isinstance(named, str) and named.startswith("arn:") else None
@@ -92,6 +95,9 @@ def _extract(original: Any) -> Any:
             return f"arn:aws:iot:{region}:{account_id}:{name}"
         if service == "iot" and path.startswith("/policy-targets/"):
             return f"arn:aws:iot:{region}:{account_id}:policy/{path.removeprefix('/policy-targets/')}"
+        if service == "iot" and (index := _INDEX.fullmatch(path)):
+            name = index.group(1) or _member(body, "indexName") or "AWS_Things"
+            return f"arn:aws:iot:{region}:{account_id}:index/{name}"
         return found or original(service, method, path, headers, body, query_params, region, account_id)
 
     return extract_resource_arn

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -363,3 +364,39 @@ def test_a_nested_execution_is_stopped_with_its_parent(sandbox: Sandbox, role_ar
     assert eventually(lambda: statuses() == ["RUNNING"])
     client.stop_execution(executionArn=arn)
     assert eventually(lambda: statuses() == ["ABORTED"])
+
+
+# --- interruptions ---------------------------------------------------------------------------------------------------
+
+
+def test_what_a_kill_cuts_off_is_another_map_run_of_the_same_execution(tmp_path: Path) -> None:
+    own = Sandbox(tmp_path).start()
+    try:
+        slow = {"Wait": {"Type": "Wait", "Seconds": 2, "End": True}}
+        arn = machine(own, mapping(slow, Items=[1, 2]), role(own, STATES, {"states:StartExecution": "*"}))
+        client = own.client("stepfunctions", REGION)
+        execution = client.start_execution(stateMachineArn=arn)["executionArn"]
+        assert eventually(lambda: client.list_map_runs(executionArn=execution)["mapRuns"])
+        assert eventually(lambda: map_run(own, execution)["executionCounts"]["running"] == 2)
+        own.snapshot()
+        own.kill()
+        own.start()
+        assert output(finished(own, execution)) == [1, 2]
+        runs = own.client("stepfunctions", REGION).list_map_runs(executionArn=execution)["mapRuns"]
+        found = [own.client("stepfunctions", REGION).describe_map_run(mapRunArn=run["mapRunArn"]) for run in runs]
+        assert sorted(run["status"] for run in found) == ["ABORTED", "SUCCEEDED"]
+    finally:
+        own.stop()
+
+
+def test_the_concurrency_of_a_map_run_can_be_changed(sandbox: Sandbox, role_arn: str) -> None:
+    slow = {"Wait": {"Type": "Wait", "Seconds": 1, "End": True}}
+    client = sandbox.client("stepfunctions", REGION)
+    states = mapping(slow, Items=list(range(9)), MaxConcurrency=1)
+    arn = client.start_execution(stateMachineArn=machine(sandbox, states, role_arn))["executionArn"]
+    assert eventually(lambda: client.list_map_runs(executionArn=arn)["mapRuns"])
+    found = map_run(sandbox, arn)
+    assert found["executionCounts"]["running"] <= 1
+    client.update_map_run(mapRunArn=found["mapRunArn"], maxConcurrency=8)
+    assert eventually(lambda: map_run(sandbox, arn)["executionCounts"]["running"] >= 7)
+    assert len(output(finished(sandbox, arn))) == 9

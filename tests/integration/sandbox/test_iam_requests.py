@@ -166,3 +166,26 @@ def test_stacks_of_one_name_in_two_regions_have_roles_of_their_own(sandbox: Sand
         [resource] = cloudformation.describe_stack_resources(StackName="same-name")["StackResources"]
         names.add(resource["PhysicalResourceId"])
     assert len(names) == 2
+
+
+@pytest.mark.parametrize("operation", ["search_index", "get_statistics", "get_cardinality"])
+def test_queries_are_authorised_on_their_index(sandbox: Sandbox, operation: str) -> None:
+    arn = f"arn:aws:iot:{REGION}:{sandbox.account_id}:index"
+    actions = ["iot:SearchIndex", "iot:GetStatistics", "iot:GetCardinality"]
+    for index, error in (("AWS_Things", "ResourceNotFoundException"), ("AWS_ThingGroups", "Forbidden|AccessDenied")):
+        client = role_client(
+            sandbox, f"queries-{operation}-{index}", "iot", {"Action": actions, "Resource": f"{arn}/{index}"}
+        )
+        with pytest.raises(ClientError, match=error):
+            getattr(client, operation)(queryString="*")
+
+
+def test_calls_of_a_map_run_are_authorised_on_it(sandbox: Sandbox) -> None:
+    arn = f"arn:aws:states:{REGION}:{sandbox.account_id}:mapRun:machine/Each"
+    actions = ["states:DescribeMapRun", "states:ListExecutions"]
+    client = role_client(sandbox, "map-runs", "stepfunctions", {"Action": actions, "Resource": f"{arn}:mine"})
+    for call in (client.describe_map_run, client.list_executions):
+        with pytest.raises(ClientError, match="ResourceNotFound"):
+            call(mapRunArn=f"{arn}:mine")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            call(mapRunArn=f"{arn}:other")
