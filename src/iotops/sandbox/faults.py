@@ -18,6 +18,7 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # the CLI reads this module's help text, and botocore takes l
 
 Effect = Literal["throttle", "error", "timeout", "delay", "refuse", "fail-after"]
 EFFECTS: tuple[str, ...] = get_args(Effect)
+_PLAIN = re.compile(r"[\w-]*")
 # Attributes of a call, the costly ones last.
 _SELECTORS = ("region", "service", "operation", "state", "caller", "input")
 
@@ -79,9 +81,13 @@ class Fault:
     def selects(self, call: Call) -> bool:
         """Whether the rule is about this call, chance and count apart."""
         return all(
-            (pattern := getattr(self, name)) is None or fnmatch.fnmatchcase(getattr(call, name), pattern)
-            for name in _SELECTORS
+            (pattern := getattr(self, name)) is None or _matches(pattern, getattr(call, name)) for name in _SELECTORS
         )
+
+
+def _matches(pattern: str, value: str) -> bool:
+    """As a shell pattern; most are none, and comparing is quicker."""
+    return pattern == value or (not _PLAIN.fullmatch(pattern) and fnmatch.fnmatchcase(value, pattern))
 
 
 def _is_positive(value: Any) -> bool:
