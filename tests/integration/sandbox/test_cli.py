@@ -42,6 +42,12 @@ def test_up_status_down_and_the_commands_between(iotops):
     assert json.loads(iotops("fault", "list")[1])["service"] == "iot"
     assert iotops("fault", "clear")[0] == 0
     assert iotops("fault", "list")[1] == ""
+    assert iotops("quotas", "enforce")[1].startswith("quotas of AWS IoT: enforced (")
+    assert '"operation": "ListThings"' in iotops("fault", "list")[1]
+    assert iotops("quotas", "lift")[1] == "quotas of AWS IoT: not enforced\n"
+    assert iotops("fault", "list")[1] == ""
+    code, _out, err = iotops("seed", "--devices", "5", "--regions", "eu-west-1", "--revoked", "6")
+    assert (code, err) == (2, "iotops: seed: 6 of 5 devices cannot be revoked\n")
     assert iotops("region", "cut", "eu-west-1")[1] == "cut off: eu-west-1\n"
     assert iotops("region", "restore", "eu-west-1")[1] == "cut off: none\n"
     lines = [json.loads(line) for line in iotops("journal", "--json", "--service", "route53")[1].splitlines()]
