@@ -9,7 +9,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.iotops.fleet.plugins.filter.global_table_definitions import global_table_definitions
-from ansible_collections.iotops.fleet.plugins.filter.replica_steps import replica_steps
+from ansible_collections.iotops.fleet.plugins.filter.replica_steps import replica_removal_steps, replica_steps
 
 TEMPLATE = Path("files/cloudformation/global.yaml").read_text(encoding="utf-8")
 HOME = "eu-west-1"
@@ -54,6 +54,31 @@ def test_each_replica_has_the_tags() -> None:
     [step] = replica_steps(TEMPLATE, [], [HOME, "us-west-2"], HOME, {"b": 2, "a": "1"})
     tags = [replica["Tags"] for replica in step["Resources"]["Data"]["Properties"]["Replicas"]]
     assert tags == [[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]] * 2
+
+
+def test_a_region_that_is_removed_is_one_step_and_the_others_stay() -> None:
+    present = ["ap-southeast-2", HOME, "us-west-2"]
+    steps = replica_removal_steps(TEMPLATE, present, "ap-southeast-2", HOME)
+    assert steps == replica_steps(TEMPLATE, [HOME, "us-west-2"], [], HOME)
+
+
+def test_a_region_without_a_replica_is_no_step() -> None:
+    assert replica_removal_steps(TEMPLATE, [HOME, "us-west-2"], "ap-southeast-2", HOME, protected=True) == []
+
+
+def test_only_the_replica_that_goes_loses_its_protection_before() -> None:
+    lifted, removed = replica_removal_steps(
+        TEMPLATE, [HOME, "us-west-2", "ap-southeast-2"], "us-west-2", HOME, {}, True
+    )
+    assert (regions(lifted), regions(removed)) == ([HOME, "ap-southeast-2", "us-west-2"], [HOME, "ap-southeast-2"])
+    home, kept, going = lifted["Resources"]["Inventory"]["Properties"]["Replicas"]
+    assert going["DeletionProtectionEnabled"] is False
+    assert home["DeletionProtectionEnabled"] == kept["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}
+
+
+def test_the_home_regions_replica_is_not_removed_from_its_stack() -> None:
+    with pytest.raises(AnsibleFilterError, match=f"{HOME} has the stack itself"):
+        replica_removal_steps(TEMPLATE, [HOME, "us-west-2"], HOME, HOME)
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "Resources: {A: {Type: 'AWS::DynamoDB::GlobalTable'}}"])

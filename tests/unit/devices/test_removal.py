@@ -55,3 +55,15 @@ def test_an_error_of_another_kind_is_not_tried_again():
     with pytest.raises(AnsibleAWSError):
         removal(iot).remove(Devices(certificates=[CERTIFICATE]))
     assert iot.delete_certificate.call_count == 1
+
+
+def test_the_calls_of_a_removal_are_known_before():
+    active = Certificate("cd34", "arn:aws:iot:eu-west-1:1:cert/cd34", "ACTIVE")
+    assert Devices(things=["dev-1"], certificates=[CERTIFICATE, active]).removal_calls == {
+        "ListThingPrincipals": 1,
+        "DetachThingPrincipal": 1,
+        "DeleteThing": 1,
+        "UpdateCertificate": 1,
+        "DeleteCertificate": 2,
+    }
+    assert Devices().removal_calls == {}
