@@ -136,6 +136,18 @@ def _wake(fleet: FaultyFleet, subject: Subject) -> None:
     fleet.start(HOME, "converge-device", {"ThingName": subject.thing})
 
 
+def _join_beside_a_stranger(fleet: FaultyFleet, subject: Subject) -> None:
+    """Somebody attached a certificate to the thing that its row does not have."""
+    _join(fleet, subject)
+    iot = fleet.sandbox.client("iot", HOME)
+    stranger = iot.create_keys_and_certificate(setAsActive=False)
+    iot.attach_thing_principal(thingName=subject.thing, principal=stranger["certificateArn"])
+
+
+def _make_exact(fleet: FaultyFleet, subject: Subject) -> None:
+    fleet.start(HOME, "converge-device", {"ThingName": subject.thing, "Exact": True})
+
+
 def _lose_a_suspension(fleet: FaultyFleet, subject: Subject) -> None:
     """What the pipe hands over when somebody's SUSPENDED, written at the same moment, was overwritten here."""
     winner = fleet.row(HOME, subject.thing)
@@ -158,6 +170,7 @@ IS_GROUPED = Scenario(_becomes(ThingGroups=[GROUP]), _join)
 IS_UNGROUPED = Scenario(_becomes(ThingGroups=[]), _join_in_a_group)
 LOST_A_WRITE = Scenario(_lose_a_suspension, _join, ends="SUSPENDED", connects=False)
 IS_WOKEN_FOR_NOTHING = Scenario(_wake, _join)
+IS_MADE_EXACT = Scenario(_make_exact, _join_beside_a_stranger)
 IS_UNKNOWN = Scenario(_wake, ends="unknown", connects=False, knocks=())
 CANNOT_BE_DESCRIBED = Scenario(_knock_here, also="DescribeCertificate")
 CANNOT_BE_MADE = Scenario(_knock_here, also="CreateThing")
@@ -180,6 +193,10 @@ SCENARIOS: dict[tuple[str, str], Scenario] = {
     ("converge-device", "MergeRows"): LOST_A_WRITE,
     ("converge-device", "TakeLease"): JOINS_HERE,
     ("converge-device", "ReadRow"): JOINS_HERE,
+    ("converge-device", "ListThingPrincipals"): IS_MADE_EXACT,
+    ("converge-device", "ListThingGroupsForThing"): IS_MADE_EXACT,
+    ("converge-device", "ListAttachedPolicies"): IS_MADE_EXACT,
+    ("converge-device", "PutOut"): IS_MADE_EXACT,
     ("converge-device", "ReadRevocations"): JOINS_HERE,
     ("converge-device", "CreateThing"): JOINS_HERE,
     ("converge-device", "UpdateThing"): WAS_MADE_BY_HAND,

@@ -18,6 +18,8 @@ QUICK = (
     ("register-device", "AddCertificate", "throttled-once"),
     ("register-device", "StartConvergence", "access-denied"),
     ("register-device", "RecordRejection", "bad-request"),
+    ("converge-device", "ListAttachedPolicies", "internal-error"),
+    ("converge-device", "PutOut", "failed-after-it-took-effect"),
     ("converge-device", "CreateThing", "failed-after-it-took-effect"),
     ("converge-device", "RegisterCertificate", "throttled-once"),
     ("converge-device", "AttachThing", "bad-request"),

@@ -7,12 +7,9 @@ from typing import Any
 import pytest
 from jsonata import Jsonata
 
-from tests.unit.asl.definitions import MACHINES, State, all_states, definition, tasks, texts
+from tests.unit.asl.definitions import MACHINES, WOKEN, State, all_states, definition, tasks, texts
 
 EXPRESS_LIMIT = 300  # seconds; https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
-# One whose caller waits for it, and is told what failed: it takes hours, and keeps no dead letters.
-WAITED_FOR = "repair-devices"
-WOKEN = tuple(machine for machine in MACHINES if machine != WAITED_FOR)
 # What a retry can help against; anything else has to fail at once.
 PASSING = re.compile(
     r"Throttl|TooManyRequests|ServiceUnavailable|InternalFailure|InternalServerError|RequestLimit|ThroughputExceeded"
