@@ -100,7 +100,7 @@ def _thing_unwanted(drift: Drift, region: str) -> str:
     drift.fleet.write(HOME, thing, State="DELETED")
     for each in drift.fleet.regions:
         eventually(
-            lambda each=each: drift.fleet.settled(each, thing) and drift.fleet.row(each, thing)["State"] == "DELETED"
+            lambda each=each: drift.fleet.row(each, thing)["State"] == "DELETED" and drift.fleet.settled(each, thing)
         )
     drift.iot(region).create_thing(thingName=thing, thingTypeName=drift.device_policy())
     return thing
