@@ -210,7 +210,7 @@ class Reader:
                 return
             self._reported = now
             read = ", ".join(f"{kind} {count}" for kind, count in sorted(self._read.items()))
-            rate = sum(self._read.values()) / (now - self._began)
+            rate = max(1, sum(self._read.values())) / (now - self._began)  # the first pages may be empty
             left = self.expected * len(self._read) - sum(self._read.values())
             self.report(f"{read}; {rate:.0f} a second, about {max(left, 0) / rate:.0f} s left")
 
