@@ -81,7 +81,7 @@ class Bench:
         if seen.devices["different"]:
             raise SystemExit(f"D's method found {dict(seen.devices)}, and all devices are in order")
         seconds = seen.seconds_for(self.fleet.devices)
-        errors = f", {seen.devices['error']} errors" if seen.devices["error"] else ""
+        errors = f", {seen.devices['error']} of which it could not read" if seen.devices["error"] else ""
         print(f"D's method, {threads} threads, {self.fleet.devices} devices{label}: {seconds:.0f} s, from "
               f"{seen.seconds:.1f} s for {devices}{errors}, {self.fleet.calls(began) / devices:.2f} calls a device; "
               f"{load()}", flush=True)  # fmt: skip
