@@ -151,6 +151,25 @@ def test_calls_that_are_throttled_are_made_again(drift: Drift, tmp_path: Path) -
     assert found(drift, tmp_path) == {}
 
 
+def test_many_devices_are_repaired_within_the_quotas_of_an_account(drift: Drift, tmp_path: Path) -> None:
+    many, fleet = 60, drift.fleet
+    fleet.sandbox.seed(devices=many, regions=list(BOTH), application=fleet.application, prefix="many-")
+    for number in range(1, many + 1):
+        arn = drift.arn(HOME, fleet.row(HOME, f"many-{number}")["CertificateId"])
+        drift.iot(HOME).detach_policy(policyName=drift.device_policy(), target=arn)
+    assert found(drift, tmp_path) == {"policy_missing": many}
+    fleet.sandbox.enforce_quotas()
+    began = fleet.sandbox.now()
+    try:
+        answer = repair(drift, tmp_path)
+    finally:
+        fleet.sandbox.lift_quotas()
+    assert (answer["repair"]["repaired"], answer["repair"]["failed"]) == (many, 0)
+    assert answer["estimate"]["binding"] == "UpdateCertificate"
+    assert 0 < answer["estimate"]["seconds"] <= (fleet.sandbox.now() - began).total_seconds() + 1
+    assert found(drift, tmp_path) == {}
+
+
 def test_a_module_that_was_killed_finds_what_it_started_and_waits_for_it(drift: Drift, tmp_path: Path) -> None:
     drift.plant(SPOILT, HOME)
     found(drift, tmp_path)
