@@ -70,7 +70,8 @@ class Bench:
         self.memory = max(self.memory, done.memory)
         paced = max(answer["estimate"]["seconds"] for answer in done.answers.values())
         print(f"ours, {options.get('depth', 'registry')}, {self.fleet.devices} devices{label}: {done.seconds:.1f} s "
-              f"(quotas allow {paced:.1f} s), {self.calls:.4f} calls a device, {done.memory:.0f} MB; {load()}",
+              f"(quotas allow {paced:.1f} s), {done.processor:.1f} s of processor, {self.calls:.4f} calls a device, "
+              f"{done.memory:.0f} MB; {load()}",
               flush=True)  # fmt: skip
         return done.seconds
 
@@ -80,11 +81,11 @@ class Bench:
         seen = peer.compare(self.fleet.sandbox.gateway, HOME, AWAY, workers=threads, devices=devices)
         if seen.devices["different"]:
             raise SystemExit(f"D's method found {dict(seen.devices)}, and all devices are in order")
-        seconds = seen.seconds_for(self.fleet.devices)
+        seconds, processor = seen.whole(self.fleet.devices)
         errors = f", {seen.devices['error']} of which it could not read" if seen.devices["error"] else ""
-        print(f"D's method, {threads} threads, {self.fleet.devices} devices{label}: {seconds:.0f} s, from "
-              f"{seen.seconds:.1f} s for {devices}{errors}, {self.fleet.calls(began) / devices:.2f} calls a device; "
-              f"{load()}", flush=True)  # fmt: skip
+        print(f"D's method, {threads} threads, {self.fleet.devices} devices{label}: {seconds:.0f} s, "
+              f"{processor:.0f} s of processor, from {seen.seconds:.1f} s for {devices}{errors}, "
+              f"{self.fleet.calls(began) / devices:.2f} calls a device; {load()}", flush=True)  # fmt: skip
         return seconds
 
     def against(self, devices: int, repeat: int) -> float:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -21,12 +22,13 @@ MEMORY = re.compile(r"VmHWM:\s*(\d+) kB")
 
 @dataclass(frozen=True)
 class Checked:
-    """Seconds from the start of Python until the last region was done, the most memory of one process, the answers.
+    """Seconds from the start of Python until the last region was done, and what the module answered by region.
 
-    ``memory`` is in MB, ``answers`` are the module's by region.
+    ``processor``: seconds of all processes together. ``memory``: the most of one process, in MB.
     """
 
     seconds: float
+    processor: float
     memory: float
     answers: dict[str, dict[str, Any]]
 
@@ -34,12 +36,18 @@ class Checked:
 def check(gateway: str, regions: Iterable[str], **options: Any) -> Checked:
     """Check regions with fresh stores; ends the program when the module fails."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:
-        started = time.perf_counter()
+        started, used = time.perf_counter(), _processor()
         running = {region: _start(gateway, region, Path(directory), options) for region in regions}
         finished = {region: _finish(region, process) for region, process in running.items()}
-        seconds = time.perf_counter() - started
+        seconds, used = time.perf_counter() - started, _processor() - used
     memory = max(memory for _answer, memory in finished.values())
-    return Checked(seconds, memory, {region: answer for region, (answer, _memory) in finished.items()})
+    return Checked(seconds, used, memory, {region: answer for region, (answer, _memory) in finished.items()})
+
+
+def _processor() -> float:
+    """Seconds of the processes that were waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _start(gateway: str, region: str, directory: Path, options: dict[str, Any]) -> subprocess.Popen[str]:

@@ -24,14 +24,19 @@ PAGE = 100  # the most that SearchIndex returns
 
 @dataclass(frozen=True)
 class Compared:
-    """Devices by what was seen ("same", "different", "error"), and seconds from the first call to the last answer."""
+    """Devices by what was seen ("same", "different", "error"), and seconds from the first call to the last answer.
+
+    ``processor``: seconds of our process meanwhile.
+    """
 
     devices: Counter[str]
     seconds: float
+    processor: float
 
-    def seconds_for(self, devices: int) -> float:
-        """How long so many take: each costs the same."""
-        return self.seconds / self.devices.total() * devices
+    def whole(self, devices: int) -> tuple[float, float]:
+        """How long so many take, and how much of a processor: each costs the same."""
+        share = devices / self.devices.total()
+        return self.seconds * share, self.processor * share
 
 
 def compare(gateway: str, primary: str, secondary: str, *, workers: int, devices: int) -> Compared:
@@ -44,10 +49,10 @@ def compare(gateway: str, primary: str, secondary: str, *, workers: int, devices
         except ClientError:
             return "error"
 
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(workers) as pool:
         seen = Counter(pool.map(look, itertools.islice(_things(first), devices)))
-    return Compared(seen, time.perf_counter() - started)
+    return Compared(seen, time.perf_counter() - started, time.process_time() - used)
 
 
 def _client(gateway: str, region: str, workers: int) -> Any:

@@ -27,7 +27,7 @@ def test_the_other_method_makes_ten_calls_for_a_device_and_one_for_a_hundred_nam
     seen = peer.compare(seeded.sandbox.gateway, HOME, AWAY, workers=10, devices=DEVICES)
     assert seen.devices == Counter(same=DEVICES)
     assert seeded.calls(began) == 10 * DEVICES + 2
-    assert seen.seconds_for(2 * DEVICES) == pytest.approx(2 * seen.seconds)
+    assert seen.whole(2 * DEVICES) == pytest.approx((2 * seen.seconds, 2 * seen.processor))
 
 
 def test_the_other_method_compares_as_many_devices_as_it_is_asked_for(seeded: Fleet) -> None:
