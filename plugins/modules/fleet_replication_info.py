@@ -114,7 +114,7 @@ estimate:
   returned: always
   type: dict
   contains:
-    devices: {description: Rows of the registry, as DynamoDB counted them last., type: int, sample: 100000}
+    devices: {description: "Rows of the registry, as DynamoDB counted them last.", type: int, sample: 100000}
     calls: {description: Calls of AWS IoT by operation., type: dict, sample: {ListThings: 401}}
     seconds: {description: How long the quotas let them take., type: float, sample: 44.6}
     binding: {description: The operation that takes longest; none without calls., type: str, sample: ListThings}

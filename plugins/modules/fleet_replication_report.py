@@ -17,7 +17,7 @@ author:
   - The iotops.fleet maintainers (@iotops)
 options:
   stores:
-    description: The files of O(module:iotops.fleet.fleet_replication_info#store), by region.
+    description: The files of O(iotops.fleet.fleet_replication_info#module:store), by region.
     type: dict
     required: true
   json_path:
@@ -48,7 +48,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 regions:
-  description: What was found in each region, as in RV(module:iotops.fleet.fleet_replication_info#replication).
+  description: What was found in each region, as in RV(iotops.fleet.fleet_replication_info#module:replication).
   returned: always
   type: dict
   sample: {us-west-2: {devices: 100000, faulty_devices: 2, faults: {policy_missing: 2}}}
