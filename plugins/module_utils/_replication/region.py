@@ -33,8 +33,9 @@ def ca_faults(iot: Any, fingerprints: Mapping[str, str]) -> list[Fault]:
 
 def event_faults(iot: Any, wanted: Iterable[str]) -> list[Fault]:
     """Of the event types that have to be published."""
-    enabled = event_configurations.describe(iot)
-    return [Fault("event_configuration", "", "", name) for name in sorted(wanted) if not enabled.get(name)]
+    asked = sorted(wanted)
+    enabled = event_configurations.describe(iot) if asked else {}
+    return [Fault("event_configuration", "", "", name) for name in asked if not enabled.get(name)]
 
 
 def documents(items: Iterable[Item], region: str) -> dict[str, Document]:
@@ -50,15 +51,15 @@ def policy_faults(iot: Any, own: str, wanted: Mapping[str, Document]) -> list[Fa
     """Of the fleet's policies; what ``own`` has to say is known to its stack."""
     found = []
     for name, document in [(own, None), *sorted(wanted.items())]:
-        policy = _policy(iot, name)
-        if policy is None:
+        versions = _versions(iot, name)
+        if versions is None:
             found.append(Fault("policy_document", "", "", f"{name}: there is none"))
             continue
-        if document is not None and json.loads(policy["policyDocument"]) != document:
+        default, latest = next(each for each, is_default in versions.items() if is_default), max(versions, key=int)
+        if latest != default:
+            found.append(Fault("policy_version", "", "", f"{name}: {default} instead of {latest}"))
+        if document is not None and _document(iot, name) != document:
             found.append(Fault("policy_document", "", "", name))
-        latest = max(_versions(iot, name) or [policy["defaultVersionId"]], key=int)
-        if latest != policy["defaultVersionId"]:
-            found.append(Fault("policy_version", "", "", f"{name}: {policy['defaultVersionId']} instead of {latest}"))
     return found
 
 
@@ -77,13 +78,14 @@ def definitions(dynamodb: Any, table: str) -> list[Item]:
     return [item for item in items if item["State"] != "DELETED"]
 
 
-@none_if_missing
 @api_call("get a policy of AWS IoT")
-def _policy(iot: Any, name: str) -> dict[str, Any]:
-    return dict(iot.get_policy(policyName=name))
+def _document(iot: Any, name: str) -> Document:
+    return dict(json.loads(iot.get_policy(policyName=name)["policyDocument"]))
 
 
 @none_if_missing
 @api_call("list the versions of a policy")
-def _versions(iot: Any, name: str) -> list[str]:
-    return [each["versionId"] for each in iot.list_policy_versions(policyName=name)["policyVersions"]]
+def _versions(iot: Any, name: str) -> dict[str, bool]:
+    """The versions, and whether they are the default one."""
+    versions = iot.list_policy_versions(policyName=name)["policyVersions"]
+    return {each["versionId"]: each["isDefaultVersion"] for each in versions}
