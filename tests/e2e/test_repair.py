@@ -14,6 +14,7 @@ from iotops.sandbox.client import Sandbox
 from tests.e2e.fleet import REGIONS, Fleet, Run
 from tests.processes import kill
 
+pytestmark = pytest.mark.long  # in short: molecule's replication_repair, tests/integration/test_replication_repair.py
 APPLICATION = "multi-region-iot"
 HOME, AWAY = REGIONS
 RULE = "multi_region_iot_register_device"

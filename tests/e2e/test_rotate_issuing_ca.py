@@ -25,6 +25,7 @@ SWITCHED = ("-e", json.dumps({"fleet_ca_generation": 2, "fleet_ca_generations": 
 RETIRED = ("-e", json.dumps({"fleet_ca_generation": 2, "fleet_ca_generations": [2]}))
 
 
+@pytest.mark.long  # in short: molecule's issuing_ca_rotation
 def test_check_mode_shows_what_the_first_step_would_do_and_changes_nothing(fleet: Fleet) -> None:
     shown = fleet.run(PLAYBOOK, "--tags", "introduce", "--check").ok()
     assert "issuing CA: no rotation" in shown.output

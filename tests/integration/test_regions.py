@@ -96,6 +96,7 @@ def test_a_region_that_is_in_dns_costs_two_reads(fleet: GrowingFleet) -> None:
     assert not {("iot", "ListThings"), ("iot", "ListCertificates"), ("stepfunctions", "StartExecution")} & set(calls)
 
 
+@pytest.mark.long
 def test_a_region_that_left_dns_is_proven_before_it_comes_back(fleet: GrowingFleet) -> None:
     fleet.reach(NEW, "hidden")
     assert fleet.in_dns() == [HOME, AWAY]
@@ -106,6 +107,7 @@ def test_a_region_that_left_dns_is_proven_before_it_comes_back(fleet: GrowingFle
     assert not fleet.device_calls(since), "there was nothing to apply"
 
 
+@pytest.mark.long
 def test_a_region_that_was_away_is_brought_up_to_date(fleet: GrowingFleet) -> None:
     lost, gone, *_rest = fleet.live
     pipes = fleet.client("pipes", NEW)
@@ -131,6 +133,7 @@ def test_a_region_that_was_away_is_brought_up_to_date(fleet: GrowingFleet) -> No
             pipes.start_pipe(Name=name)
 
 
+@pytest.mark.long
 def test_a_region_is_removed_when_told_twice_and_nothing_elsewhere(fleet: GrowingFleet) -> None:
     home = fleet.run("playbooks/remove_region.yml", "-e", f"fleet_region={HOME}")
     assert home.code != 0
