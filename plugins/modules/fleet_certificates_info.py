@@ -48,19 +48,13 @@ options:
     description: The devices whose certificates end first are named, so many of them.
     type: int
     default: 20
-  segments:
-    description: Pages of the registry that are read at the same time.
-    type: int
-    default: 4
-  progress_path:
-    description: File to which a line is added every ten seconds, for those who watch a large registry.
-    type: path
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
   - iotops.fleet.application
   - iotops.fleet.reads
+  - iotops.fleet.scans
 seealso:
   - module: iotops.fleet.x509_expiry_info
 """

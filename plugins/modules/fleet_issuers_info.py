@@ -42,19 +42,13 @@ options:
     description: At most so many of those that wait are listed of each generation.
     type: int
     default: 20
-  segments:
-    description: Pages of a table that are read at the same time.
-    type: int
-    default: 4
-  progress_path:
-    description: File to which a line is added every ten seconds, for those who watch a large registry.
-    type: path
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
   - iotops.fleet.application
   - iotops.fleet.reads
+  - iotops.fleet.scans
 seealso:
   - module: iotops.fleet.iot_ca_certificate
 """

@@ -73,19 +73,13 @@ options:
     description: At most so many faults are in the answer; all of them are in O(store).
     type: int
     default: 20
-  segments:
-    description: Pages of a table that are read at the same time.
-    type: int
-    default: 4
-  progress_path:
-    description: File to which a line is added every ten seconds, for those who watch.
-    type: path
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
   - iotops.fleet.application
   - iotops.fleet.reads
+  - iotops.fleet.scans
 seealso:
   - module: iotops.fleet.fleet_replication
   - module: iotops.fleet.fleet_replication_report

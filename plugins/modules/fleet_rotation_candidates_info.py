@@ -62,19 +62,13 @@ options:
     type: list
     elements: path
     default: []
-  segments:
-    description: Pages of the table that are read at the same time.
-    type: int
-    default: 4
-  progress_path:
-    description: File to which a line is added every ten seconds, for those who watch a large registry.
-    type: path
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
   - iotops.fleet.application
   - iotops.fleet.reads
+  - iotops.fleet.scans
 seealso:
   - module: iotops.fleet.fleet_rotation_job
 """
