@@ -78,6 +78,7 @@ def test_a_limited_run_calls_no_other_region(empty_fleet: Fleet) -> None:
 
 
 @pytest.mark.defect("S1-29", "S1-31", "D-16")
+@pytest.mark.long  # in short: tests/integration/test_regions.py
 def test_a_third_region_needs_one_change_at_home(fleet: Fleet, tmp_path: Path) -> None:
     wider = inventory_with(fleet, tmp_path / "inventory", "ap-southeast-2")
     since = fleet.sandbox.now()

@@ -142,7 +142,7 @@ def test_the_home_region_is_not_needed(deployment: Deployment) -> None:
         ({"attributes": {"fleetDigest": "x"}}, "attributes: fleetDigest is written by convergence; leave it out"),
         ({"attributes": {"a b": "x"}}, "attributes: AWS refuses the name 'a b'"),
         ({"attributes": {"a": "x y"}}, "attributes: AWS refuses the value 'x y' of a"),
-        ({"attributes": {f"a{n}": "x" for n in range(49)}}, "attributes: 49 are more than the 48"),
+        ({"attributes": {f"a{n}": "x" for n in range(48)}}, "attributes: 48 are more than the 47"),
         ({"thing_groups": [f"g{n}" for n in range(11)]}, "thing_groups: 11 are more than the 10"),
         ({"policy_names": ["a/b"]}, "policy_names: AWS refuses the name 'a/b'"),
         ({"thing_type": ""}, "thing_type: AWS refuses the name ''"),

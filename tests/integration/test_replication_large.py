@@ -17,7 +17,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._replication.faults i
 from ansible_collections.iotops.fleet.plugins.module_utils._replication.store import Store
 from benchmarks.checking import peer
 from iotops.sandbox.client import Sandbox
-from tests.integration.deployment import Deployment
+from tests.integration.deployment import Deployment, eventually
 from tests.integration.drifting import PLANTERS, Drift, Seen
 from tests.integration.operators import AWAY, BOTH, HOME, at
 from tests.integration.programs import answer, start
@@ -80,6 +80,7 @@ def test_five_hundred_faults_are_found_repaired_and_gone(sandbox: Sandbox, tmp_p
     for region in BOTH:
         iot = drift.iot(region)
         iot.update_indexing_configuration(thingIndexingConfiguration={"thingIndexingMode": "REGISTRY"})
+        eventually(lambda iot=iot: iot.describe_index(indexName="AWS_Things")["indexStatus"] == "ACTIVE")
     compared = peer.compare(sandbox.gateway, HOME, AWAY, workers=10, devices=100_000)
     spoilt_devices = {thing for _region, kind, thing in drift.planted if kind != "orphan_certificate"}
     print(f"D's method says {dict(compared.devices)}; {len(spoilt_devices)} devices differ from their rows")

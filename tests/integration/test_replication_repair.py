@@ -69,7 +69,7 @@ def calls_of_machines(drift: Drift, since: float) -> list[str]:
     return [call["operation"] for call in journal if "assumed-role" in str(call["caller"])]
 
 
-@pytest.mark.parametrize("region", BOTH)
+@pytest.mark.parametrize("region", [HOME, pytest.param(AWAY, marks=pytest.mark.long)])
 def test_every_kind_of_fault_is_repaired_and_nothing_is_repaired_twice(
     drift: Drift, tmp_path: Path, region: str
 ) -> None:
@@ -151,6 +151,7 @@ def test_calls_that_are_throttled_are_made_again(drift: Drift, tmp_path: Path) -
     assert found(drift, tmp_path) == {}
 
 
+@pytest.mark.long
 def test_many_devices_are_repaired_within_the_quotas_of_an_account(drift: Drift, tmp_path: Path) -> None:
     many, fleet = 60, drift.fleet
     fleet.sandbox.seed(devices=many, regions=list(BOTH), application=fleet.application, prefix="many-")
@@ -197,6 +198,7 @@ def test_a_module_that_was_killed_after_its_execution_ended_says_what_it_did(dri
     assert (answer["repair"]["execution"], answer["repair"]["repaired"]) == (started["execution"], 4)
 
 
+@pytest.mark.long
 def test_another_repair_of_the_region_is_waited_for(drift: Drift, tmp_path: Path) -> None:
     drift.plant(SPOILT, HOME)
     found(drift, tmp_path)
