@@ -132,7 +132,8 @@ def test_a_policy_of_the_definitions_says_what_they_say(deployment: Deployment, 
 
 def test_the_fleets_policy_is_made_again_when_somebody_deleted_it(deployment: Deployment, iot: Any) -> None:
     document = policy_of(iot)["document"]
-    targets = iot.list_targets_for_policy(policyName=POLICY)["targets"]
+    pages = iot.get_paginator("list_targets_for_policy").paginate(policyName=POLICY)
+    targets = [target for page in pages for target in page["targets"]]
     for target in targets:
         iot.detach_policy(policyName=POLICY, target=target)
     for version in policy_of(iot)["versions"]:

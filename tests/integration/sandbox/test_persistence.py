@@ -10,6 +10,7 @@ import zipfile
 import pytest
 
 from iotops.sandbox.client import Sandbox
+from tests.integration.sandbox.chain import eventually
 from tests.integration.sandbox.fleet import Fleet
 from tests.integration.sandbox.mqtt import issue
 
@@ -35,7 +36,8 @@ def stop_cleanly(sandbox):
 
 
 def kill_after_the_snapshot(sandbox):
-    time.sleep(4)
+    now, current = time.time_ns(), sandbox.directory / "state" / "current"
+    eventually(lambda: current.exists() and int(current.resolve().name.removeprefix("snapshot-")) > now, 60)
     sandbox.kill()
 
 
