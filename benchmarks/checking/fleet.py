@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,7 @@ LATENCY = {HOME: 0.030, AWAY: 0.090}  # seconds a call
 APPLICATION = "bench"
 LOT = 10_000  # devices that are seeded by one request
 POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"}]}
-PATIENCE = 60.0  # seconds for a stack
+PATIENCE = 60.0  # seconds for a stack or an index
 LAST_SNAPSHOT = 31.0  # seconds from a change to the beginning of the last snapshot that follows it, at most
 
 
@@ -47,6 +47,7 @@ class Fleet:
             iot.create_thing_type(thingTypeName=name)
             iot.create_policy(policyName=name, policyDocument=json.dumps(POLICY))
             iot.update_indexing_configuration(thingIndexingConfiguration={"thingIndexingMode": "REGISTRY"})
+            _until(lambda iot=iot: iot.describe_index(indexName="AWS_Things")["indexStatus"] == "ACTIVE")
         for region, delay in LATENCY.items():
             self.sandbox.fault(region=region, effect="delay", delay=delay)
 
@@ -79,17 +80,21 @@ class Fleet:
         stack = f"{APPLICATION}-{name}"
         parameters = [{"ParameterKey": "Application", "ParameterValue": APPLICATION}]
         cloudformation.create_stack(StackName=stack, TemplateBody=body, Parameters=parameters)
-        end = time.monotonic() + PATIENCE
-        while (status := _status(cloudformation, stack)).endswith("IN_PROGRESS"):
-            if time.monotonic() > end:
-                raise SystemExit(f"the stack {stack} in {region} is {status} after {PATIENCE:.0f} s")
-            time.sleep(0.1)
-        if status != "CREATE_COMPLETE":
+        _until(lambda: not _status(cloudformation, stack).endswith("IN_PROGRESS"))
+        if (status := _status(cloudformation, stack)) != "CREATE_COMPLETE":
             raise SystemExit(f"the stack {stack} in {region} is {status}")
 
 
 def _status(cloudformation: Any, stack: str) -> str:
     return str(cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"])
+
+
+def _until(is_done: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not is_done():
+        if time.monotonic() > end:
+            raise SystemExit(f"the sandbox is not ready after {PATIENCE:.0f} s")
+        time.sleep(0.1)
 
 
 def _children(pid: int) -> str:

@@ -38,10 +38,15 @@ options:
     default: false
   concurrency:
     description:
-      - Devices that are converged at the same time. Live devices need the same quotas of AWS IoT; a call that is
-        throttled is made again for two minutes.
+      - At most so many devices are converged at the same time. With AWS's default quotas more do not make it faster.
     type: int
-    default: 20
+    default: 30
+  share:
+    description:
+      - The part of each quota of AWS IoT that the repair may use, more than 0 and at most 1; the rest is for live
+        devices. A call that is throttled all the same is made again for two minutes.
+    type: float
+    default: 0.9
   wait:
     description: Wait for the end of the execution.
     type: bool
@@ -89,7 +94,7 @@ EXAMPLES = r"""
     application: multi-region-iot
     store: replication/eu-central-1.sqlite
     kinds: [not_applied, failed]
-    concurrency: 30
+    share: 0.5
 """
 
 RETURN = r"""
@@ -125,6 +130,7 @@ repair:
     left: {description: Faults that were not repaired by kind., type: dict, sample: {orphan_thing: 2}}
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -144,7 +150,8 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "store": {"type": "path", "required": True},
     "kinds": {"type": "list", "elements": "str"},
     "remove_orphans": {"type": "bool", "default": False},
-    "concurrency": {"type": "int", "default": 20},
+    "concurrency": {"type": "int", "default": 30},
+    "share": {"type": "float", "default": 0.9},
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "int", "default": 86400},
     "listed": {"type": "int", "default": 1000},
@@ -163,6 +170,8 @@ def require(params: dict[str, Any]) -> None:
     for name, least in (("concurrency", 1), ("wait_timeout", 1), ("listed", 0)):
         if params[name] < least:
             raise FleetError(f"{name}={params[name]} is less than {least}: set {least} or more")
+    if not 0 < params["share"] <= 1:
+        raise FleetError(f"share={params['share']:g} is not a part of a quota: set more than 0 and at most 1")
     if unknown := sorted(set(params["kinds"] or []) - set(repairs.REPAIRED)):
         raise FleetError(f"kinds={','.join(unknown)} is not repaired here: choose of {', '.join(repairs.REPAIRED)}")
 
@@ -181,7 +190,7 @@ def finished_store(params: dict[str, Any], region: str) -> Store:
     return store
 
 
-def repair_of(module: AnsibleAWSModule, store: Store) -> Repair:
+def repair_of(module: AnsibleAWSModule, store: Store, rates: Mapping[str, float]) -> Repair:
     """Return who repairs; clients are made here, as making them in threads is not safe."""
     clients = {service: module.client(service) for service in SERVICES}
     params, region = module.params, str(module.region)
@@ -194,6 +203,7 @@ def repair_of(module: AnsibleAWSModule, store: Store) -> Repair:
         plan=repairs.Plan(store.faults, kinds, params["remove_orphans"]),
         machine=Machine(clients.__getitem__, machine, f"{params['application']}-{account}-{region}-artifacts"),
         application=params["application"],
+        rates=rates,
         concurrency=params["concurrency"],
         timeout=params["wait_timeout"] if params["wait"] else 0,
         progress_path=params["progress_path"],
@@ -205,10 +215,11 @@ def ensure(module: AnsibleAWSModule) -> dict[str, Any]:
     params, region = module.params, str(module.region)
     require(params)
     store = finished_store(params, region)
-    repair = repair_of(module, store)
+    quotas = read_quotas(module.client("service-quotas"), region, repairs.OPERATIONS)
+    rates = {operation: rate * params["share"] for operation, rate in quotas.per_second.items()}
+    repair = repair_of(module, store, rates)
     calls = repairs.calls(counts := repair.counts())
-    quotas = read_quotas(module.client("service-quotas"), region, calls)
-    taken, binding = seconds(calls, quotas)
+    taken, binding = seconds(calls, quotas, params["share"])
     before, after = repair.shown(params["listed"])
     changed, done = repair.foreseen() if module.check_mode else repair.run(params["listed"])
     return {

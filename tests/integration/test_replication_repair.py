@@ -273,6 +273,7 @@ def test_shadows_are_handed_to_record_shadow(drift: Drift, tmp_path: Path) -> No
     ("option", "message"),
     [
         ({"concurrency": 0}, "concurrency=0 is less than 1"),
+        ({"share": 1.5}, "share=1.5 is not a part of a quota"),
         ({"kinds": ["attributes", "moon"]}, "kinds=moon is not repaired here: choose of row_missing, "),
         ({"kinds": ["ca_missing"]}, "kinds=ca_missing is not repaired here"),
         ({"store": "/nowhere/store"}, "stores=/nowhere/store (eu-west-1) is no file"),

@@ -141,7 +141,7 @@ class Machine:
 
 
 def _failure(result: dict[str, Any]) -> Failure:
-    item = json.loads(result["Input"])
+    item = json.loads(result["Input"])["Device"]
     return Failure(item.get("ThingName", ""), item.get("CertificateId", ""), _reason(result))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -33,13 +33,18 @@ REPAIRED = "repaired"  # what the store remembers of repairs, with their names
 
 @dataclass
 class Repair:
-    """What a check found, to be repaired; ``client`` gives boto3's client of a service, ``timeout`` 0 does not wait."""
+    """What a check found, to be repaired.
+
+    ``client`` gives boto3's client of a service, ``rates`` are calls of AWS IoT a second by operation, ``timeout`` 0
+    does not wait.
+    """
 
     client: Callable[[str], Any]
     store: Store
     plan: repairs.Plan
     machine: Machine
     application: str
+    rates: Mapping[str, float]
     concurrency: int
     timeout: float
     progress_path: str | None
@@ -87,7 +92,8 @@ class Repair:
         done, is_new = self._done(rows=rows, finished=True), bool(rows)
         with tempfile.TemporaryFile() as devices:
             if self._list(devices):
-                execution, is_new = self.machine.start(self.name, devices, concurrency=self.concurrency)
+                concurrency = repairs.at_a_time(self.concurrency, self.counts(), self.rates)
+                execution, is_new = self.machine.start(self.name, devices, concurrency=concurrency)
                 done = self._finish(execution, listed, resumed=bool(running) or not is_new, rows=rows)
         if done["finished"]:
             done["shadows"] = sum(map(self._hand_over, repairs.shadows(self.plan.wanted())))
@@ -97,7 +103,7 @@ class Repair:
     def _list(self, file: BinaryIO) -> int:
         text = TextIOWrapper(cast("Any", file), encoding="utf-8", write_through=True)
         try:
-            return repairs.write_list(text, repairs.items(self.plan.wanted())).total()
+            return repairs.write_list(text, repairs.in_turn(repairs.items(self.plan.wanted()), self.rates))
         finally:
             text.detach()
 

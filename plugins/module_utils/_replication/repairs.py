@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TextIO
@@ -25,7 +25,10 @@ from ansible_collections.iotops.fleet.plugins.module_utils._replication.faults i
     Fault,
 )
 
-__all__ = ["BY_MACHINE", "REPAIRED", "Plan", "calls", "items", "repairs_of", "rows", "run_id", "shadows", "write_list"]
+__all__ = [
+    "BY_MACHINE", "OPERATIONS", "REPAIRED", "Plan", "at_a_time", "calls", "in_turn", "items", "repairs_of", "rows",
+    "run_id", "shadows", "write_list",
+]  # fmt: skip
 
 Item = dict[str, Any]
 
@@ -41,6 +44,8 @@ CALLS = {
     ),
     ADMIT: ("DescribeCertificate", "CreateThing", "AttachThingPrincipal", "AttachPolicy", "UpdateCertificate"),
 }
+OPERATIONS = tuple(sorted({operation for made in CALLS.values() for operation in made}))
+LONGEST_WAIT = 20.0  # seconds that a device, once begun, waits for its turn; an EXPRESS execution has 300 in all
 
 
 @dataclass(frozen=True)
@@ -94,15 +99,33 @@ def shadows(faults: Iterable[Fault]) -> Iterator[tuple[str, str]]:
     )
 
 
-def write_list(file: TextIO, made: Iterable[Item]) -> Counter[str]:
-    """Write items as a JSON list, one a line; how many there are, by who repairs them."""
-    counts: Counter[str] = Counter()
+def in_turn(made: Iterable[Item], rates: Mapping[str, float]) -> Iterator[Item]:
+    """Items with the seconds after the start at which their calls fit into ``rates``, calls a second by operation."""
+    used = dict.fromkeys(rates, 0.0)  # seconds that the calls so far take
+    after = 0.0
+    for item in made:
+        operations = [each for each in CALLS[repairs_of(item)] if each in rates]
+        after = max([after, *(used[operation] for operation in operations)])
+        yield {"Device": item, "After": round(after, 3)}
+        for operation in operations:
+            used[operation] += 1 / rates[operation]
+
+
+def at_a_time(concurrency: int, counts: Counter[str], rates: Mapping[str, float]) -> int:
+    """How many devices to begin at a time, so that none of them waits long for its turn."""
+    slowest = min((rates[each] for by in counts for each in CALLS[by] if each in rates), default=concurrency)
+    return max(1, min(concurrency, int(slowest * LONGEST_WAIT)))
+
+
+def write_list(file: TextIO, made: Iterable[Item]) -> int:
+    """Write items as a JSON list, one a line; how many there are."""
+    count = 0
     file.write("[")
     for item in made:
-        file.write((",\n" if counts else "\n") + json.dumps(item))
-        counts[repairs_of(item)] += 1
+        file.write((",\n" if count else "\n") + json.dumps(item))
+        count += 1
     file.write("\n]\n")
-    return counts
+    return count
 
 
 def calls(counts: Counter[str]) -> dict[str, int]:

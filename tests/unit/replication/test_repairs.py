@@ -82,8 +82,23 @@ def test_a_shadow_is_named_by_what_its_detail_begins_with() -> None:
 def test_a_list_is_json_however_long_it_is(count: int) -> None:
     items = [{"ThingName": f"lamp-{number}"} for number in range(count)]
     file = io.StringIO()
-    assert repairs.write_list(file, iter(items)) == Counter({CONVERGE: count} if count else {})
+    assert repairs.write_list(file, iter(items)) == count
     assert json.loads(file.getvalue()) == items
+
+
+def test_each_item_has_its_turn_when_its_calls_fit_into_the_rates() -> None:
+    exact, converge, admit = {"ThingName": "a", "Exact": True}, {"ThingName": "b"}, {"CertificateId": "c"}
+    rates = {"UpdateCertificate": 2.0, "RegisterCertificate": 0.5, "CreateThing": 100.0}
+    turns = list(repairs.in_turn([exact, exact, converge, converge, exact, admit], rates))
+    assert [turn["Device"] for turn in turns] == [exact, exact, converge, converge, exact, admit]
+    assert [turn["After"] for turn in turns] == [0, 0.5, 0.5, 2, 2, 2], "an item waits for those before it"
+    assert [turn["After"] for turn in repairs.in_turn([exact] * 3, {})] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(10.0, 30), (0.25, 5), (0.01, 1)])
+def test_no_more_are_begun_than_have_their_turn_soon(rate: float, expected: int) -> None:
+    assert repairs.at_a_time(30, Counter({EXACT: 1000}), {"UpdateCertificate": rate, "CreateThing": 50.0}) == expected
+    assert repairs.at_a_time(30, Counter({CONVERGE: 1000}), {"UpdateCertificate": rate}) == 30, "not of what it calls"
 
 
 def test_calls_are_counted_for_all_that_may_be_missing() -> None:
