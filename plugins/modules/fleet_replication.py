@@ -218,14 +218,14 @@ def ensure(module: AnsibleAWSModule) -> dict[str, Any]:
     quotas = read_quotas(module.client("service-quotas"), region, repairs.OPERATIONS)
     rates = {operation: rate * params["share"] for operation, rate in quotas.per_second.items()}
     repair = repair_of(module, store, rates)
-    calls = repairs.calls(counts := repair.counts())
+    devices, calls = repair.calls()
     taken, binding = seconds(calls, quotas, params["share"])
     before, after = repair.shown(params["listed"])
     changed, done = repair.foreseen() if module.check_mode else repair.run(params["listed"])
     return {
         "changed": changed,
         "estimate": {
-            "devices": counts.total(),
+            "devices": devices,
             "calls": calls,
             "seconds": round(taken, 1),
             "binding": binding,

@@ -23,7 +23,7 @@ from tests.integration.operators import AWAY, BOTH, HOME, at
 from tests.integration.programs import answer, start
 
 pytestmark = pytest.mark.long
-SLOW = 0.15  # of AWS's default quotas
+SLOW = 0.3  # of AWS's default quotas
 CHECK: dict[str, Any] = {"share": 1.0, "sample": 0, "settling": 0, "segments": 4}
 
 
@@ -103,7 +103,7 @@ def test_within_the_quotas_nothing_fails_and_little_time_is_lost(sandbox: Sandbo
 
     A repair would be bound by the sandbox then, so it meets a part of them.
     """
-    drift = spoilt(sandbox, tmp_path, devices=1_000, rounds=10)
+    drift = spoilt(sandbox, tmp_path, devices=1_000, rounds=20)
 
     def took(module: str, part: float, **options: Any) -> tuple[dict[str, dict[str, Any]], float, float]:
         began, started = sandbox.now(), time.monotonic()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -61,9 +60,9 @@ class Repair:
         """Whether it was made before."""
         return f"{REPAIRED} {self.name}" in self.store.scope()
 
-    def counts(self) -> Counter[str]:
-        """How many devices the state machine has to take, by who repairs them."""
-        return Counter(map(repairs.repairs_of, repairs.items(self.plan.wanted())))
+    def calls(self) -> tuple[int, dict[str, int]]:
+        """How many devices the state machine has to take, and its calls of AWS IoT by operation."""
+        return repairs.calls(repairs.items(self.plan.wanted()))
 
     def shown(self, listed: int) -> tuple[str, str]:
         """The faults as they are, and who repairs them: two texts of so many lines."""
@@ -75,7 +74,7 @@ class Repair:
     def foreseen(self) -> tuple[bool, Done]:
         """Whether there is something to do, and what."""
         done = self._done(
-            devices=self.counts().total(),
+            devices=self.calls()[0],
             rows=sum(1 for _ in repairs.rows(self.plan.wanted())),
             shadows=sum(1 for _ in repairs.shadows(self.plan.wanted())),
         )
@@ -92,7 +91,7 @@ class Repair:
         done, is_new = self._done(rows=rows, finished=True), bool(rows)
         with tempfile.TemporaryFile() as devices:
             if self._list(devices):
-                concurrency = repairs.at_a_time(self.concurrency, self.counts(), self.rates)
+                concurrency = repairs.at_a_time(self.concurrency, self.calls()[1], self.rates)
                 execution, is_new = self.machine.start(self.name, devices, concurrency=concurrency)
                 done = self._finish(execution, listed, resumed=bool(running) or not is_new, rows=rows)
         if done["finished"]:
@@ -109,7 +108,7 @@ class Repair:
 
     def _finish(self, execution: str, listed: int, **more: Any) -> Done:
         if not self.timeout:
-            return self._done(execution=execution, devices=self.counts().total(), **more)
+            return self._done(execution=execution, devices=self.calls()[0], **more)
         found = self.machine.wait(execution, timeout=self.timeout, tell=self._tell)
         return self._done(execution=execution, finished=True, **self._results(found, listed), **more)
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from ansible_collections.iotops.fleet.plugins.module_utils._replication.faults import (
     ADMIT,
@@ -26,8 +26,8 @@ from ansible_collections.iotops.fleet.plugins.module_utils._replication.faults i
 )
 
 __all__ = [
-    "BY_MACHINE", "OPERATIONS", "REPAIRED", "Plan", "at_a_time", "calls", "in_turn", "items", "repairs_of", "rows",
-    "run_id", "shadows", "write_list",
+    "BY_MACHINE", "OPERATIONS", "REPAIRED", "Plan", "Work", "at_a_time", "calls", "in_turn", "items", "rows", "run_id",
+    "shadows", "write_list",
 ]  # fmt: skip
 
 Item = dict[str, Any]
@@ -35,13 +35,13 @@ Item = dict[str, Any]
 BY_MACHINE = (CONVERGE, EXACT, ADMIT, REMOVE)
 # All but those of the region itself, which roles repair.
 REPAIRED = tuple(name for name, kind in KINDS.items() if kind.repair != ROLE)
+MISSING = "certificate_missing"  # is registered with its status, and then needs no UpdateCertificate
+LISTED = ("ListThingPrincipals", "ListThingGroupsForThing", "ListAttachedPolicies", "CreateThing", "UpdateThing")
 # Calls of AWS IoT for one device with one certificate, at most: nobody knows before what is missing.
 CALLS = {
     CONVERGE: ("CreateThing", "RegisterCertificate", "AttachThingPrincipal", "AttachPolicy"),
-    EXACT: (
-        *("ListThingPrincipals", "ListThingGroupsForThing", "ListAttachedPolicies", "CreateThing", "UpdateThing"),
-        *("AttachThingPrincipal", "AttachPolicy", "UpdateCertificate"),
-    ),
+    EXACT: (*LISTED, "AttachThingPrincipal", "AttachPolicy", "UpdateCertificate"),
+    MISSING: (*LISTED, "RegisterCertificate", "AttachThingPrincipal", "AttachPolicy"),
     ADMIT: ("DescribeCertificate", "CreateThing", "AttachThingPrincipal", "AttachPolicy", "UpdateCertificate"),
 }
 OPERATIONS = tuple(sorted({operation for made in CALLS.values() for operation in made}))
@@ -69,21 +69,24 @@ class Plan:
         return fault.name in self.kinds and by != ROLE and (by != REMOVE or self.remove_orphans)
 
 
-def items(faults: Iterable[Fault]) -> Iterator[Item]:
-    """What the state machine repair-devices is to do: one item a device, one for each certificate without a row."""
+class Work(NamedTuple):
+    """What the state machine repair-devices does once: with whom, and the calls of AWS IoT that it makes at most."""
+
+    device: Item
+    calls: tuple[str, ...]
+
+
+def items(faults: Iterable[Fault]) -> Iterator[Work]:
+    """What the state machine repair-devices is to do: once a device, and once for each certificate without a row."""
     for thing_name, of_one in groupby(faults, key=lambda fault: fault.thing_name):
         found = [(KINDS[fault.name].repair, fault) for fault in of_one]
         if thing_name and any(by in (EXACT, REMOVE) for by, _ in found):
-            yield {"ThingName": thing_name, "Exact": True}
+            settled = all(fault.name == MISSING for _, fault in found)
+            yield Work({"ThingName": thing_name, "Exact": True}, CALLS[MISSING if settled else EXACT])
         elif thing_name and any(by == CONVERGE for by, _ in found):
-            yield {"ThingName": thing_name}
+            yield Work({"ThingName": thing_name}, CALLS[CONVERGE])
         certificates = [fault.certificate_id for by, fault in found if by == ADMIT]
-        yield from ({"CertificateId": each} for each in dict.fromkeys(certificates))
-
-
-def repairs_of(item: Item) -> str:
-    """Who repairs an item."""
-    return ADMIT if "CertificateId" in item else EXACT if item.get("Exact") else CONVERGE
+        yield from (Work({"CertificateId": each}, CALLS[ADMIT]) for each in dict.fromkeys(certificates))
 
 
 def rows(faults: Iterable[Fault]) -> Iterator[str]:
@@ -99,21 +102,21 @@ def shadows(faults: Iterable[Fault]) -> Iterator[tuple[str, str]]:
     )
 
 
-def in_turn(made: Iterable[Item], rates: Mapping[str, float]) -> Iterator[Item]:
-    """Items with the seconds after the start at which their calls fit into ``rates``, calls a second by operation."""
+def in_turn(made: Iterable[Work], rates: Mapping[str, float]) -> Iterator[Item]:
+    """Devices with the seconds after the start at which their calls fit into ``rates``, calls a second by operation."""
     used = dict.fromkeys(rates, 0.0)  # seconds that the calls so far take
     after = 0.0
-    for item in made:
-        operations = [each for each in CALLS[repairs_of(item)] if each in rates]
+    for work in made:
+        operations = [each for each in work.calls if each in rates]
         after = max([after, *(used[operation] for operation in operations)])
-        yield {"Device": item, "After": round(after, 3)}
+        yield {"Device": work.device, "After": round(after, 3)}
         for operation in operations:
             used[operation] += 1 / rates[operation]
 
 
-def at_a_time(concurrency: int, counts: Counter[str], rates: Mapping[str, float]) -> int:
-    """How many devices to begin at a time, so that none of them waits long for its turn."""
-    slowest = min((rates[each] for by in counts for each in CALLS[by] if each in rates), default=concurrency)
+def at_a_time(concurrency: int, made: Mapping[str, int], rates: Mapping[str, float]) -> int:
+    """How many devices to begin at a time, so that none of them waits long for its turn; ``made``: all their calls."""
+    slowest = min((rates[each] for each in made if each in rates), default=concurrency)
     return max(1, min(concurrency, int(slowest * LONGEST_WAIT)))
 
 
@@ -128,12 +131,13 @@ def write_list(file: TextIO, made: Iterable[Item]) -> int:
     return count
 
 
-def calls(counts: Counter[str]) -> dict[str, int]:
-    """Calls of AWS IoT by operation, at most."""
-    made: Counter[str] = Counter()
-    for by, count in counts.items():
-        made.update(dict.fromkeys(CALLS[by], count))
-    return dict(sorted(made.items()))
+def calls(made: Iterable[Work]) -> tuple[int, dict[str, int]]:
+    """How many devices and certificates there are, and the calls of AWS IoT by operation, at most."""
+    kinds = Counter(work.calls for work in made)
+    found: Counter[str] = Counter()
+    for operations, count in kinds.items():
+        found.update(dict.fromkeys(operations, count))
+    return kinds.total(), dict(sorted(found.items()))
 
 
 def run_id(finished_at: str, kinds: Iterable[str], *, remove_orphans: bool) -> str:

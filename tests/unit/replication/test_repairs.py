@@ -5,15 +5,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections import Counter
 
 import pytest
 
 from ansible_collections.iotops.fleet.plugins.module_utils._replication import repairs
 from ansible_collections.iotops.fleet.plugins.module_utils._replication.faults import (
-    ADMIT,
-    CONVERGE,
-    EXACT,
     KINDS,
     REMOVE,
     ROLE,
@@ -47,7 +43,7 @@ def test_a_device_is_taken_once_and_as_its_worst_fault_wants() -> None:
         *(fault("not_applied", "b"), fault("policy_missing", "b", "c1"), fault("policy_missing", "b", "c2")),
         *(fault("orphan_thing", "c"), fault("row_missing", "d")),
     ]
-    assert list(repairs.items(faults)) == [
+    assert [work.device for work in repairs.items(faults)] == [
         {"ThingName": "a"},
         {"ThingName": "b", "Exact": True},
         {"ThingName": "c", "Exact": True},
@@ -60,9 +56,8 @@ def test_each_certificate_without_a_row_is_taken_once_whatever_stands_beside_it(
         *(fault("ca_missing", ""), fault("orphan_certificate", "", "c1", "one"), fault("orphan_certificate", "", "c1")),
         *(fault("orphan_certificate", "", "c2"), fault("attributes", "lamp")),
     ]
-    found = list(repairs.items(faults))
+    found = [work.device for work in repairs.items(faults)]
     assert found == [{"CertificateId": "c1"}, {"CertificateId": "c2"}, {"ThingName": "lamp", "Exact": True}]
-    assert [repairs.repairs_of(item) for item in found] == [ADMIT, ADMIT, EXACT]
 
 
 def test_things_without_a_row_stay_unless_it_is_said() -> None:
@@ -87,25 +82,36 @@ def test_a_list_is_json_however_long_it_is(count: int) -> None:
 
 
 def test_each_item_has_its_turn_when_its_calls_fit_into_the_rates() -> None:
-    exact, converge, admit = {"ThingName": "a", "Exact": True}, {"ThingName": "b"}, {"CertificateId": "c"}
+    exact, converge = repairs.Work({"ThingName": "a"}, ("UpdateCertificate",)), repairs.Work({"ThingName": "b"}, ())
+    admit = repairs.Work({"CertificateId": "c"}, ("CreateThing", "UpdateCertificate"))
+    register = repairs.Work({"ThingName": "d"}, ("RegisterCertificate",))
     rates = {"UpdateCertificate": 2.0, "RegisterCertificate": 0.5, "CreateThing": 100.0}
-    turns = list(repairs.in_turn([exact, exact, converge, converge, exact, admit], rates))
-    assert [turn["Device"] for turn in turns] == [exact, exact, converge, converge, exact, admit]
-    assert [turn["After"] for turn in turns] == [0, 0.5, 0.5, 2, 2, 2], "an item waits for those before it"
+    works = [exact, exact, register, register, converge, admit]
+    turns = list(repairs.in_turn(works, rates))
+    assert [turn["Device"] for turn in turns] == [work.device for work in works]
+    assert [turn["After"] for turn in turns] == [0, 0.5, 0.5, 2, 2, 2], "one waits for those before it"
     assert [turn["After"] for turn in repairs.in_turn([exact] * 3, {})] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(("rate", "expected"), [(10.0, 30), (0.25, 5), (0.01, 1)])
 def test_no_more_are_begun_than_have_their_turn_soon(rate: float, expected: int) -> None:
-    assert repairs.at_a_time(30, Counter({EXACT: 1000}), {"UpdateCertificate": rate, "CreateThing": 50.0}) == expected
-    assert repairs.at_a_time(30, Counter({CONVERGE: 1000}), {"UpdateCertificate": rate}) == 30, "not of what it calls"
+    rates = {"UpdateCertificate": rate, "CreateThing": 50.0}
+    assert repairs.at_a_time(30, {"UpdateCertificate": 1000, "CreateThing": 1000}, rates) == expected
+    assert repairs.at_a_time(30, {"AttachPolicy": 1000}, rates) == 30, "not of what it calls"
 
 
 def test_calls_are_counted_for_all_that_may_be_missing() -> None:
-    calls = repairs.calls(Counter({EXACT: 2, ADMIT: 1}))
-    assert calls["ListThingPrincipals"] == 2
-    assert calls["CreateThing"] == 3
-    assert repairs.calls(Counter()) == {}
+    faults = [
+        *(fault("attributes", "a"), fault("groups", "a"), fault("policy_missing", "b", "c1")),
+        *(fault("certificate_missing", "c", "c2"), fault("orphan_certificate", "", "c3")),
+    ]
+    devices, calls = repairs.calls(repairs.items(faults))
+    assert devices == 4
+    assert (calls["ListThingPrincipals"], calls["CreateThing"]) == (3, 4)
+    assert (calls["RegisterCertificate"], calls["UpdateCertificate"]) == (1, 3), (
+        "a new one is registered as it is to be"
+    )
+    assert repairs.calls([]) == (0, {})
 
 
 def test_the_same_repair_has_the_same_name_and_another_one_another() -> None:
