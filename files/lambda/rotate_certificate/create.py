@@ -35,7 +35,7 @@ class Create:
         """Write the certificate into the row, or the request into its table; what the device is told.
 
         Raises:
-            RejectedError: the device does not get one.
+            RejectedError, UnfitError: the device does not get one.
 
         """
         if not isinstance(self._csr, str) or not self._job:

@@ -17,6 +17,7 @@ from answers import Answer, RejectedError
 from aws import aws
 from commit import Commit
 from create import Create
+from csr import UnfitError
 from devices import job_of
 
 Message = dict[str, Any]
@@ -54,5 +55,5 @@ def answer_to(message: Message) -> Answer:
     """What the device is told."""
     try:
         return REQUESTS[message["request"]](message).take()
-    except RejectedError as rejection:
+    except (RejectedError, UnfitError) as rejection:
         return Answer("rejected", {"code": rejection.code, "message": str(rejection)})

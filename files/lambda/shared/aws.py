@@ -6,6 +6,7 @@ that what a function calls can be read from its source and compared with what it
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import cache
@@ -16,15 +17,16 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=3, read_timeout=10)
+_ATTEMPTS = int(os.environ.get("AWS_MAX_ATTEMPTS", "5"))
+_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": _ATTEMPTS}, connect_timeout=3, read_timeout=10)
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
 
 @cache
-def aws(service: str) -> Any:
-    """The service's client in the function's own region."""
-    return boto3.client(service, config=_CONFIG)
+def aws(service: str, region: str | None = None) -> Any:
+    """The service's client in a region, the function's own unless it is named."""
+    return boto3.client(service, region_name=region, config=_CONFIG)
 
 
 def pages(service: str, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:

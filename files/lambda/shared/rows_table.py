@@ -17,9 +17,9 @@ REGION = os.environ["AWS_REGION"]
 Item = dict[str, Any]
 
 
-def read(table: str, **key: str) -> Item:
-    """The item of ``<application>-<table>`` in this region's replica, read consistently; ``{}`` when there is none."""
-    answer = aws("dynamodb").get_item(TableName=f"{APPLICATION}-{table}", Key=typed(key), ConsistentRead=True)
+def read(table: str, region: str = REGION, **key: str) -> Item:
+    """The item of ``<application>-<table>`` in a region's replica, read consistently; ``{}`` when there is none."""
+    answer = aws("dynamodb", region).get_item(TableName=f"{APPLICATION}-{table}", Key=typed(key), ConsistentRead=True)
     return plain(answer.get("Item", {}))
 
 
@@ -28,8 +28,8 @@ def put(table: str, item: Item) -> None:
     aws("dynamodb").put_item(TableName=f"{APPLICATION}-{table}", Item=typed(item))
 
 
-def change(table: str, decide: Callable[[Item], Item | None], **key: str) -> Item:
-    """Read the row, let ``decide`` say what is to change, write that; again while another writer was faster.
+def change(table: str, decide: Callable[[Item], Item | None], region: str = REGION, **key: str) -> Item:
+    """Read the row in a region, let ``decide`` say what is to change, write that; again while another was faster.
 
     ``decide`` gets the row (``{}``: there is none) and answers the attributes that change (a value of None removes
     one), or None when the row is right. The row as it is now.
@@ -43,12 +43,14 @@ def change(table: str, decide: Callable[[Item], Item | None], **key: str) -> Ite
         changes = decide(row)
         if not changes:
             return None
-        return rows.following(row, {**key, **changes}, writer=REGION, now=datetime.now(UTC))
+        return rows.following(row, {**key, **changes}, writer=region, now=datetime.now(UTC))
 
-    return rows.until_written(lambda: read(table, **key), lambda new, old: _write(table, new, old), wanted)
+    return rows.until_written(
+        lambda: read(table, region, **key), lambda new, old: _write(table, region, new, old), wanted
+    )
 
 
-def _write(table: str, new: Item, old: Item) -> bool:
+def _write(table: str, region: str, new: Item, old: Item) -> bool:
     """Whether nobody wrote since ``old`` was read."""
     condition: Item = {"ConditionExpression": "attribute_not_exists(WriteId)"}
     if old:
@@ -57,7 +59,7 @@ def _write(table: str, new: Item, old: Item) -> bool:
             "ExpressionAttributeValues": {":read": {"S": old["WriteId"]}},
         }
     try:
-        aws("dynamodb").put_item(TableName=f"{APPLICATION}-{table}", Item=typed(new), **condition)
+        aws("dynamodb", region).put_item(TableName=f"{APPLICATION}-{table}", Item=typed(new), **condition)
     except ClientError as error:
         if code(error) == "ConditionalCheckFailedException":
             return False

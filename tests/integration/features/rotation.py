@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 SHARED = (
     "files/lambda/shared/aws.py",
     "files/lambda/shared/rows_table.py",
+    "files/lambda/shared/csr.py",
+    "files/lambda/shared/signing.py",
     "plugins/module_utils/_registry/rows.py",
     "plugins/module_utils/_registry/rotation.py",
 )

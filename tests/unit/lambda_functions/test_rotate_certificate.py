@@ -61,7 +61,7 @@ class Cloud:
         self.started: list[str] = []
         self.before_put: list[Callable[[], None]] = []  # what others do meanwhile, once each
 
-    def __call__(self, service: str) -> Any:
+    def __call__(self, service: str, region: str | None = None) -> Any:
         assert service in ("dynamodb", "iot", "iot-data", "secretsmanager", "stepfunctions")
         return self
 

@@ -251,7 +251,7 @@ class World:
         return bool(self.travelling or any(self.queues.values()) or any(self.streams.values()))
 
     # what functions call
-    def __call__(self, service: str) -> Any:
+    def __call__(self, service: str, region: str | None = None) -> Any:
         del service
         if self.script and (action := self.script.pop(0)):
             action()

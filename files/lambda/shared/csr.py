@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from answers import RejectedError
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -18,6 +17,14 @@ MINIMUM_RSA_BITS = 2048
 MAX_NAME = 64
 
 
+class UnfitError(Exception):
+    """A request that nobody signs; ``code`` is InvalidRequest, NameDiffers or KeyUnsuitable."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class Wanted(NamedTuple):
     """The key that is to be certified; ``key`` is its SubjectPublicKeyInfo DER, to compare keys by."""
 
@@ -29,7 +36,7 @@ class Wanted(NamedTuple):
         """Of a request the common name and the key count; its signature proves that the device has the key.
 
         Raises:
-            RejectedError: it cannot be read, is not signed with its key, is for another name, or of an unsuitable key.
+            UnfitError: it cannot be read, is not signed with its key, is for another name, or of an unsuitable key.
 
         """
         try:
@@ -37,15 +44,15 @@ class Wanted(NamedTuple):
             is_proven, public_key = request.is_signature_valid, request.public_key()
             names = [str(part.value) for part in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         except Exception as error:  # of many types, for what a stranger may have written
-            raise RejectedError("InvalidRequest", "csr is not a certificate signing request in PEM") from error
+            raise UnfitError("InvalidRequest", "csr is not a certificate signing request in PEM") from error
         if not is_proven:
-            raise RejectedError("InvalidRequest", "csr is not signed with its own key")
+            raise UnfitError("InvalidRequest", "csr is not signed with its own key")
         if names != [thing]:
-            raise RejectedError("NameDiffers", f"the common name of csr has to be {thing}, once")
+            raise UnfitError("NameDiffers", f"the common name of csr has to be {thing}, once")
         if len(thing) > MAX_NAME:
-            raise RejectedError("NameDiffers", f"a common name has at most {MAX_NAME} characters")
+            raise UnfitError("NameDiffers", f"a common name has at most {MAX_NAME} characters")
         if not is_suitable(public_key):
-            raise RejectedError("KeyUnsuitable", "make a key that is RSA of 2048 bits or more, EC P-256 or EC P-384")
+            raise UnfitError("KeyUnsuitable", "make a key that is RSA of 2048 bits or more, EC P-256 or EC P-384")
         return cls(public_key, _bytes(public_key))
 
 
