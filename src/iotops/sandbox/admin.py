@@ -2,7 +2,7 @@
 """The sandbox's own API, JSON under /_sandbox/ of the gateway; the CLI and the tests are its only callers.
 
 GET status · POST fault (a rule) · GET faults · DELETE faults[/<id>] · POST regions/<region>/{cut,restore} ·
-GET and POST replication · POST snapshot · POST seed · POST quotas/{enforce,lift}
+GET and POST replication · POST viewers · POST snapshot · POST seed · POST quotas/{enforce,lift}
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from iotops.sandbox import iot_quotas, mqtt_listeners, persistence, replication_settings
+from iotops.sandbox import http_apis, iot_quotas, mqtt_listeners, persistence, replication_settings
 from iotops.sandbox.addresses import iot_regions
 from iotops.sandbox.errors import SandboxError
 from iotops.sandbox.faults import Faults
@@ -58,6 +58,7 @@ class Admin:
             ("POST", "regions"): self._region,
             ("GET", "replication"): lambda _path, _body: replication_settings.current(),
             ("POST", "replication"): lambda _path, wanted: replication_settings.change(wanted),
+            ("POST", "viewers"): lambda _path, wanted: http_apis.set_viewers(wanted),
             ("POST", "snapshot"): _snapshot,
             ("POST", "seed"): _seed,
             ("POST", "quotas"): self._quotas,

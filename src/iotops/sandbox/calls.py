@@ -23,6 +23,8 @@ _CBOR_PATH = re.compile(r"/service/[^/]+/operation/(\w+)$")
 # What a request names: not values of items, which are objects, nor JSON in a text, whose quotes are escaped.
 _NAMED = re.compile(rb'"(?:TableName|stateMachineArn|QueueUrl|EventBusName)"\s*:\s*"([^"]+)"')
 _FUNCTION = re.compile(r"/functions/([^/]+)/invocations$")
+# An HTTP API's own address on the gateway; its callers sign nothing.
+_API = re.compile(r"/_aws/execute-api/(\w+)/")
 _READING = re.compile(r"(Get|List|Describe|Head|Query$|Scan|BatchGet|Search|Lookup|Detect|Validate|Test|Filter)")
 
 
@@ -75,7 +77,8 @@ def call_of(scope: dict[str, Any], headers: dict[str, str], body: bytes | None =
         presigned = (query.get("X-Amz-Credential") or [""])[0]
         signed = _CREDENTIAL.search(f"Credential={presigned}")
     if not signed:
-        return Call("", "", "", "")
+        api = _API.match(scope.get("path", ""))
+        return Call(_region_of_api(api[1]), "execute-api", "Invoke", "") if api else Call("", "", "", "")
     key, region, service = signed.groups()
     target = headers.get("x-amz-target", "")
     if target.startswith("DynamoDBStreams"):
@@ -90,6 +93,12 @@ def call_of(scope: dict[str, Any], headers: dict[str, str], body: bytes | None =
         state=headers.get(STATE_HEADER, ""),
         execution=headers.get(EXECUTION_HEADER, ""),
     )
+
+
+def _region_of_api(api_id: str) -> str:
+    from ministack.services import apigateway  # the CLI works without the base
+
+    return next((region for (_account, region, each), _api in apigateway._apis.all_items() if each == api_id), "")
 
 
 def needs_body(headers: dict[str, str]) -> bool:

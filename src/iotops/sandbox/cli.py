@@ -51,6 +51,10 @@ def add_parser(commands: Any) -> None:
     region.add_argument("region")
     quotas = _command(sub, "quotas", _quotas, "hold calls to AWS's default quotas of AWS IoT, or do not")
     quotas.add_argument("action", choices=("enforce", "lift"))
+    viewers = _command(
+        sub, "viewers", _viewers, "which public address a loopback address that calls an HTTP API stands for"
+    )
+    viewers.add_argument("addresses", nargs="*", metavar="LOOPBACK=PUBLIC", help="all of them; none: each for itself")
     replication = _command(sub, "replication", _replication, "how global tables replicate")
     replication.add_argument("--delay", type=float, metavar="SECONDS")
     replication.add_argument("--jitter", type=float, metavar="SECONDS")
@@ -177,6 +181,12 @@ def _region(arguments: argparse.Namespace) -> int:
 def _quotas(arguments: argparse.Namespace) -> int:
     rules = _admin(arguments, "POST", f"quotas/{arguments.action}")["rules"]
     print(f"quotas of AWS IoT: {f'enforced ({rules} fault rules)' if rules else 'not enforced'}")
+    return 0
+
+
+def _viewers(arguments: argparse.Namespace) -> int:
+    pairs = [pair.partition("=")[::2] for pair in arguments.addresses]
+    print(json.dumps(_admin(arguments, "POST", "viewers", dict(pairs))))
     return 0
 
 

@@ -113,6 +113,10 @@ class Sandbox:
         """
         return dict(self._admin("POST", "replication", settings))
 
+    def viewers(self, addresses: dict[str, str]) -> dict[str, str]:
+        """Say which public address each loopback address that calls an HTTP API stands for; what is in force."""
+        return dict(self._admin("POST", "viewers", addresses))
+
     def snapshot(self) -> None:
         """Save the state now."""
         self._admin("POST", "snapshot")

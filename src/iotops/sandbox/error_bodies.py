@@ -19,7 +19,11 @@ _THROTTLING = {
     "ec2": ("RequestLimitExceeded", 503),
     "rest-xml": ("Throttling", 400),
 }
-_THROTTLING_OF = {"s3": ("SlowDown", 503), "lambda": ("TooManyRequestsException", 429)}
+_THROTTLING_OF = {
+    "s3": ("SlowDown", 503),
+    "lambda": ("TooManyRequestsException", 429),
+    "execute-api": ("TooManyRequests", 429),
+}
 
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 

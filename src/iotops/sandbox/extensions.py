@@ -15,6 +15,7 @@ from iotops.sandbox import (
     fleet_indexing,
     gateway,
     global_tables,
+    http_apis,
     iam_requests,
     interrupted_stacks,
     iot_api,
@@ -67,6 +68,7 @@ ORDER = (
     dynamodb_scans,
     cloudformation_types,
     cloudformation_drift,
+    http_apis,
     physical_names,
     service_quotas,
 )

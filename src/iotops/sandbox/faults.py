@@ -94,11 +94,11 @@ def _is_positive(value: Any) -> bool:
     return isinstance(value, int | float) and value > 0
 
 
-class _Bucket:
-    """Tokens that come at a rate, up to those of a second (at least one)."""
+class Bucket:
+    """Tokens that come at a rate a second, up to ``most``."""
 
-    def __init__(self, rate: float, now: float) -> None:
-        self._rate, self._most, self._at = rate, max(rate, 1.0), now
+    def __init__(self, rate: float, most: float, now: float) -> None:
+        self._rate, self._most, self._at = rate, most, now
         self._tokens = self._most
 
     def take(self, now: float) -> bool:
@@ -116,7 +116,7 @@ class Faults:
 
     def __init__(self, seed: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._rules: list[Fault] = []
-        self._buckets: dict[tuple[str, str], _Bucket] = {}
+        self._buckets: dict[tuple[str, str], Bucket] = {}
         self._clock = clock
         self._numbers = itertools.count(1)
         self._random = random.Random(seed)  # noqa: S311  # chance of a fault, not a secret
@@ -162,5 +162,5 @@ class Faults:
         return delays
 
     def _is_within(self, rule_id: str, rate: float, region: str) -> bool:
-        bucket = self._buckets.setdefault((rule_id, region), _Bucket(rate, self._clock()))
+        bucket = self._buckets.setdefault((rule_id, region), Bucket(rate, max(rate, 1.0), self._clock()))
         return bucket.take(self._clock())

@@ -48,6 +48,8 @@ def test_up_status_down_and_the_commands_between(iotops):
     assert iotops("fault", "list")[1] == ""
     code, _out, err = iotops("seed", "--devices", "5", "--regions", "eu-west-1", "--revoked", "6")
     assert (code, err) == (2, "iotops: seed: 6 of 5 devices cannot be revoked\n")
+    assert json.loads(iotops("viewers", "127.77.0.5=18.204.0.1")[1]) == {"127.77.0.5": "18.204.0.1"}
+    assert iotops("viewers", "127.77.0.5")[2] == "iotops: viewers: '' does not appear to be an IPv4 or IPv6 address\n"
     assert iotops("region", "cut", "eu-west-1")[1] == "cut off: eu-west-1\n"
     assert iotops("region", "restore", "eu-west-1")[1] == "cut off: none\n"
     lines = [json.loads(line) for line in iotops("journal", "--json", "--service", "route53")[1].splitlines()]
