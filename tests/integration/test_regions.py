@@ -28,6 +28,15 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GrowingFleet]:
     grown.sandbox.stop()
 
 
+@pytest.fixture
+def grown(fleet: GrowingFleet) -> GrowingFleet:
+    """The same in three regions, whatever ran before."""
+    if NEW not in fleet.in_dns():
+        fleet.inventory(HOME, AWAY, NEW)
+        fleet.run("playbooks/add_region.yml", *IN_NEW).ok()
+    return fleet
+
+
 def said(output: str) -> str:
     """In one line."""
     return " ".join(output.split())
@@ -97,36 +106,36 @@ def test_a_region_that_is_in_dns_costs_two_reads(fleet: GrowingFleet) -> None:
 
 
 @pytest.mark.long
-def test_a_region_that_left_dns_is_proven_before_it_comes_back(fleet: GrowingFleet) -> None:
-    fleet.reach(NEW, "hidden")
-    assert fleet.in_dns() == [HOME, AWAY]
-    since = fleet.sandbox.now()
-    back = fleet.run("playbooks/add_region.yml", *IN_NEW, *ONE_LOOK).ok()
-    assert f"{NEW}: {fleet.devices} devices agree with their rows" in said(back.output)
-    assert fleet.in_dns() == [NEW, HOME, AWAY]
-    assert not fleet.device_calls(since), "there was nothing to apply"
+def test_a_region_that_left_dns_is_proven_before_it_comes_back(grown: GrowingFleet) -> None:
+    grown.reach(NEW, "hidden")
+    assert grown.in_dns() == [HOME, AWAY]
+    since = grown.sandbox.now()
+    back = grown.run("playbooks/add_region.yml", *IN_NEW, *ONE_LOOK).ok()
+    assert f"{NEW}: {grown.devices} devices agree with their rows" in said(back.output)
+    assert grown.in_dns() == [NEW, HOME, AWAY]
+    assert not grown.device_calls(since), "there was nothing to apply"
 
 
 @pytest.mark.long
-def test_a_region_that_was_away_is_brought_up_to_date(fleet: GrowingFleet) -> None:
-    lost, gone, *_rest = fleet.live
-    pipes = fleet.client("pipes", NEW)
+def test_a_region_that_was_away_is_brought_up_to_date(grown: GrowingFleet) -> None:
+    lost, gone, *_rest = grown.live
+    pipes = grown.client("pipes", NEW)
     names = [each["Name"] for each in pipes.list_pipes(NamePrefix=f"{APPLICATION}-replication")["Pipes"]]
     for name in names:
         pipes.stop_pipe(Name=name)
     try:
-        fleet.write(lost, State="SUSPENDED")
-        fleet.write(gone, State="REVOKED")
-        eventually(lambda: fleet.status_of(lost, AWAY) == "INACTIVE" and fleet.status_of(gone, AWAY) == "REVOKED")
-        assert fleet.status_of(lost, NEW) == fleet.status_of(gone, NEW) == "ACTIVE"
+        grown.write(lost, State="SUSPENDED")
+        grown.write(gone, State="REVOKED")
+        eventually(lambda: grown.status_of(lost, AWAY) == "INACTIVE" and grown.status_of(gone, AWAY) == "REVOKED")
+        assert grown.status_of(lost, NEW) == grown.status_of(gone, NEW) == "ACTIVE"
 
-        foreseen = fleet.run("playbooks/backfill_region.yml", *IN_NEW, "--check").ok()
+        foreseen = grown.run("playbooks/backfill_region.yml", *IN_NEW, "--check").ok()
         assert "1 devices and 1 that are revoked or deleted are to be applied" in said(foreseen.output)
-        assert fleet.status_of(lost, NEW) == "ACTIVE"
+        assert grown.status_of(lost, NEW) == "ACTIVE"
 
-        fleet.run("playbooks/backfill_region.yml", *IN_NEW, *ONE_LOOK).ok()
-        assert (fleet.status_of(lost, NEW), fleet.status_of(gone, NEW)) == ("INACTIVE", "REVOKED")
-        again = fleet.run("playbooks/backfill_region.yml", *IN_NEW, *ONE_LOOK).ok()
+        grown.run("playbooks/backfill_region.yml", *IN_NEW, *ONE_LOOK).ok()
+        assert (grown.status_of(lost, NEW), grown.status_of(gone, NEW)) == ("INACTIVE", "REVOKED")
+        again = grown.run("playbooks/backfill_region.yml", *IN_NEW, *ONE_LOOK).ok()
         assert again.changed == {NEW: 0}
     finally:
         for name in names:
@@ -134,37 +143,37 @@ def test_a_region_that_was_away_is_brought_up_to_date(fleet: GrowingFleet) -> No
 
 
 @pytest.mark.long
-def test_a_region_is_removed_when_told_twice_and_nothing_elsewhere(fleet: GrowingFleet) -> None:
-    home = fleet.run("playbooks/remove_region.yml", "-e", f"fleet_region={HOME}")
+def test_a_region_is_removed_when_told_twice_and_nothing_elsewhere(grown: GrowingFleet) -> None:
+    home = grown.run("playbooks/remove_region.yml", "-e", f"fleet_region={HOME}")
     assert home.code != 0
     assert f"{HOME} is the home region, whose stack owns the global tables" in said(home.output)
 
-    before = {region: (fleet.registry(region), fleet.standing(region)) for region in (HOME, AWAY)}
-    there, since = fleet.standing(NEW), fleet.sandbox.now()
-    preview = fleet.run("playbooks/remove_region.yml", *IN_NEW)
+    before = {region: (grown.registry(region), grown.standing(region)) for region in (HOME, AWAY)}
+    there, since = grown.standing(NEW), grown.sandbox.now()
+    preview = grown.run("playbooks/remove_region.yml", *IN_NEW)
     assert preview.code != 0
     assert f"-e fleet_region={NEW} -e fleet_remove_confirm={NEW}" in said(preview.output)
     assert re.search(r"\d+ things and 30 certificates: \d+ calls of AWS IoT", said(preview.output))
-    assert fleet.standing(NEW) == there
+    assert grown.standing(NEW) == there
 
-    killed = fleet.playbooks.start("playbooks/remove_region.yml", *CONFIRMED, *KEEP)
-    eventually(lambda: NEW not in fleet.in_dns(), seconds=120)
+    killed = grown.playbooks.start("playbooks/remove_region.yml", *CONFIRMED, *KEEP)
+    eventually(lambda: NEW not in grown.in_dns(), seconds=120)
     kill(killed)
-    things = len(fleet.registry(NEW)["things"])
-    fleet.run("playbooks/remove_region.yml", *CONFIRMED, *KEEP).ok()
-    assert fleet.in_dns() == [HOME, AWAY]
-    assert len(fleet.registry(NEW)["things"]) == things, "told to leave them"
+    things = len(grown.registry(NEW)["things"])
+    grown.run("playbooks/remove_region.yml", *CONFIRMED, *KEEP).ok()
+    assert grown.in_dns() == [HOME, AWAY]
+    assert len(grown.registry(NEW)["things"]) == things, "told to leave them"
     assert things
-    [authority] = fleet.client("iot", NEW).list_ca_certificates()["certificates"]
+    [authority] = grown.client("iot", NEW).list_ca_certificates()["certificates"]
     assert authority["status"] == "INACTIVE"
 
-    fleet.run("playbooks/remove_region.yml", *CONFIRMED).ok()
-    assert fleet.standing(NEW) == fleet.nothing
-    assert fleet.registry(NEW) == {"things": [], "certificates": {}}
-    assert {region: (fleet.registry(region), fleet.standing(region)) for region in (HOME, AWAY)} == before
-    assert fleet.writes_elsewhere(since) == [f"{HOME} cloudformation UpdateStack"]
-    assert set(fleet.run("playbooks/remove_region.yml", *CONFIRMED).ok().changed.values()) == {0}
-    assert fleet.row(fleet.ended[0])["State"] == "REVOKED"
+    grown.run("playbooks/remove_region.yml", *CONFIRMED).ok()
+    assert grown.standing(NEW) == grown.nothing
+    assert grown.registry(NEW) == {"things": [], "certificates": {}}
+    assert {region: (grown.registry(region), grown.standing(region)) for region in (HOME, AWAY)} == before
+    assert grown.writes_elsewhere(since) == [f"{HOME} cloudformation UpdateStack"]
+    assert set(grown.run("playbooks/remove_region.yml", *CONFIRMED).ok().changed.values()) == {0}
+    assert grown.row(grown.ended[0])["State"] == "REVOKED"
 
 
 @pytest.mark.long
