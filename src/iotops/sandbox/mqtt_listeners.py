@@ -93,6 +93,11 @@ def restore(region: str) -> None:
     _cut.discard(region)
 
 
+def is_cut(region: str) -> bool:
+    """Whether nobody reaches the region."""
+    return region in _cut
+
+
 def _start_nothing(_original: Any) -> Any:
     async def mtls_start_locked() -> None:
         """The base would listen on 0.0.0.0; ``listen`` has opened the regions' own addresses."""

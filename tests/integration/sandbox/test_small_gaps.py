@@ -129,3 +129,26 @@ def test_a_health_check_is_made_read_and_deleted(sandbox):
     )["HealthCheck"]
     assert route53.get_health_check(HealthCheckId=made["Id"])["HealthCheck"]["HealthCheckConfig"]["Port"] == 8883
     route53.delete_health_check(HealthCheckId=made["Id"])
+
+
+def test_a_health_check_tells_whether_a_region_is_cut_off(sandbox):
+    route53 = sandbox.client("route53", "us-east-1")
+    iot = sandbox.client("iot", REGION)
+    endpoint = iot.describe_endpoint(endpointType="iot:Data-ATS")["endpointAddress"]
+    config = {"Type": "TCP", "FullyQualifiedDomainName": endpoint, "Port": 8883, "RequestInterval": 30}
+    check = route53.create_health_check(CallerReference="gap", HealthCheckConfig=config)["HealthCheck"]["Id"]
+
+    def seen():
+        found = route53.get_health_check_status(HealthCheckId=check)["HealthCheckObservations"]
+        return {each["StatusReport"]["Status"].partition(":")[0] for each in found}
+
+    assert seen() == {"Success"}
+    sandbox.cut(REGION)
+    try:
+        assert seen() == {"Failure"}
+    finally:
+        sandbox.restore(REGION)
+    assert seen() == {"Success"}
+    route53.delete_health_check(HealthCheckId=check)
+    with pytest.raises(ClientError, match="NoSuchHealthCheck"):
+        seen()
