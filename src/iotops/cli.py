@@ -4,32 +4,37 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
-from iotops.device import cli as device_cli
 from iotops.device.errors import DeviceError
-from iotops.sandbox import cli as sandbox_cli
 from iotops.sandbox.errors import SandboxError
 
+_COMMANDS = ("sandbox", "device")
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line; each command stores the function that runs it as ``run``."""
+
+def build_parser(first: str = "") -> argparse.ArgumentParser:
+    """The whole command line; each command stores the function that runs it as ``run``.
+
+    ``first``: its first word. If that is a command, the others are not imported: a device may be small.
+    """
     parser = argparse.ArgumentParser(prog="iotops", description="Companion of the Ansible collection iotops.fleet.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    sandbox_cli.add_parser(commands)
-    device_cli.add_parser(commands)
+    for name in (first,) if first in _COMMANDS else _COMMANDS:
+        importlib.import_module(f"iotops.{name}.cli").add_parser(commands)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is the command's own, or 2 with one line on stderr for bad input."""
-    arguments = build_parser().parse_args(argv)
+    """Run one command; the exit code is the command's own, or the error's (2: bad input) with one line on stderr."""
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
+        arguments = build_parser(words[0] if words else "").parse_args(words)
         return int(arguments.run(arguments))
     except (SandboxError, DeviceError) as error:
         print(f"iotops: {error}", file=sys.stderr)
-        return 2
+        return error.code if isinstance(error, DeviceError) else 2
     except (BrokenPipeError, KeyboardInterrupt):
         return 130
 

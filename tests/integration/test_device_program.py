@@ -36,7 +36,7 @@ class Program:
     def __init__(self, command, deployment, name, directory, arguments, **environment):
         self.deployment, self.name, self.region = deployment, name, deployment.regions[0]
         self.log = directory / "log"
-        every = ["-m", "iotops", "device", "--thing-name", name, "--directory", str(directory)]
+        every = ["-m", "iotops", "device", "connect", "--thing-name", name, "--directory", str(directory)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, *every, "--endpoint", "iot.example.com", *arguments],

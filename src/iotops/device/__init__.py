@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+from iotops.device.attempts import Limits, Pace
 from iotops.device.connection import Endpoint
 from iotops.device.credentials import FileCredentials
-from iotops.device.device import Device, Pace, dialer
+from iotops.device.device import Device, dialer
 from iotops.device.errors import Lost, Refused, Unreachable
 from iotops.device.jobs import Job, Message
 from iotops.device.rotation import Patience, Step
 
 __all__ = [
-    "Device", "Endpoint", "FileCredentials", "Job", "Lost", "Message", "Pace", "Patience", "Refused", "Step",
+    "Device", "Endpoint", "FileCredentials", "Job", "Limits", "Lost", "Message", "Pace", "Patience", "Refused", "Step",
     "Unreachable", "dialer",
 ]  # fmt: skip

@@ -34,11 +34,6 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
         raise DeviceError(f"{path} is not a PEM certificate: restore it") from error
 
 
-def certificate_id(certificate: x509.Certificate) -> str:
-    """Return AWS IoT's certificateId: the SHA-256 of the DER in lower-case hexadecimal."""
-    return certificate.fingerprint(hashes.SHA256()).hex()
-
-
 def encode(certificates: Sequence[x509.Certificate]) -> bytes:
     """Return the PEM."""
     return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in certificates)
@@ -61,12 +56,13 @@ def request(thing_name: str, key: PrivateKey) -> bytes:
 
 
 def fitting(
-    pem: str, *, thing_name: str, public_key: bytes, root: Path, known: Sequence[x509.Certificate]
+    pem: str, *, thing_name: str, public_key: bytes, root: Path | None, known: Sequence[x509.Certificate] = ()
 ) -> list[x509.Certificate]:
     """Return the certificate in ``pem``, and those of its issuers that are at hand: after it there, or ``known``.
 
     A certificate that comes alone may name an issuer that the device has never seen: that it came from a server of the
-    root has to do then. Issuers that are at hand have to lead to the root.
+    root has to do then. Issuers that are at hand have to lead to the root, unless that is None: the certificate and
+    what came with it is returned as it is then.
 
     Raises:
         Unfit: it cannot be read, or is for another key, thing or root.
@@ -81,6 +77,8 @@ def fitting(
     names = [name.value for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if names != [thing_name]:
         raise Unfit(f"it is for {certificate.subject.rfc4514_string()}")
+    if root is None:
+        return [certificate, *others]
     chain, roots = [certificate], read_certificates(root)
     while len(chain) <= _LONGEST_CHAIN and chain[-1] not in roots:
         issuer = next((each for each in (*roots, *others, *known) if each.subject == chain[-1].issuer), None)

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from iotops.device.errors import DeviceError
+from iotops.device.errors import ConnectionProblem, DeviceError, Refused
 
 HTTPS_PORT = 443
 MQTT_ALPN = "x-amzn-mqtt-ca"
@@ -34,6 +35,32 @@ class Endpoint:
         if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
             raise DeviceError(f"--address {address}: {port!r} is no port: give host or host:port")
         return cls(host or server_name, int(port or 8883), server_name)
+
+
+class Turns:
+    """Endpoints of which a device uses one as long as that works, else the next. At least one."""
+
+    _REFUSALS = 3
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self._endpoints = deque(endpoints)
+        self._refusals = 0
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The one whose turn it is."""
+        return self._endpoints[0]
+
+    def accepted(self) -> None:
+        """Stay with it."""
+        self._refusals = 0
+
+    def failed(self, problem: ConnectionProblem) -> None:
+        """Go on to the next; of a broker that refuses only after a while, for a new device is refused at first."""
+        self._refusals += isinstance(problem, Refused)
+        if not isinstance(problem, Refused) or self._refusals >= self._REFUSALS:
+            self._endpoints.rotate(-1)
+            self._refusals = 0
 
 
 class Connection(ABC):

@@ -7,6 +7,7 @@ In the device's directory::
     root.cert.pem                       what it trusts
     next/                               of a rotation that goes on: new key, request, certificate once it is there
     previous/                           the pair before the current one, until the next rotation begins
+    <thing>.accepted                    the certificateId that a broker accepted last
 """
 
 from __future__ import annotations
@@ -17,12 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-
-from iotops.device import files, keys
-from iotops.device.certificates import certificate_id, encode, fitting, public_bytes, read_certificates, request
+from iotops.device import files, keys, pem
 from iotops.device.errors import DeviceError, Unable
 
 Which = Literal["current", "next"]
@@ -46,6 +42,7 @@ class Credentials(ABC):
         self._certificate = directory / f"{thing_name}.cert.pem"
         self._following = directory / "next"
         self._previous = directory / "previous"
+        self._accepted = directory / f"{thing_name}.accepted"
 
     @abstractmethod
     def _key(self, which: Which) -> str:
@@ -71,6 +68,8 @@ class Credentials(ABC):
             DeviceError: something is missing, damaged or does not fit.
 
         """
+        from iotops.device.certificates import public_bytes, read_certificates
+
         read_certificates(self.root)
         certificate, *_issuers = read_certificates(self._certificate)
         if self._public_key("current") != public_bytes(certificate.public_key()):
@@ -82,7 +81,20 @@ class Credentials(ABC):
 
     def certificate_id(self, which: Which = "current") -> str:
         """Return AWS IoT's id of a pair's certificate."""
-        return certificate_id(read_certificates(self.pair(which).certificate)[0])
+        return pem.certificate_id(self._place(which) / self._certificate.name)
+
+    def was_accepted(self, which: Which) -> bool:
+        """Whether a broker has accepted the pair's certificate before, as far as the device remembers."""
+        try:
+            return self._accepted.read_text(encoding="ascii", errors="replace") == self.certificate_id(which)
+        except OSError:
+            return False
+
+    def remember_accepted(self, which: Which) -> None:
+        """Take note that a broker accepts the pair's certificate; a full disk forgets it."""
+        if not self.was_accepted(which):
+            with suppress(OSError):
+                files.write(self._accepted, self.certificate_id(which).encode())
 
     def make_next(self, key_type: str) -> None:
         """Make a key and a request for it; what was begun before, and the previous pair, are gone then.
@@ -107,18 +119,20 @@ class Credentials(ABC):
     @property
     def request_pem(self) -> str:
         """The request that make_next has left."""
-        return self._request.read_text()
+        return self._request.read_text(encoding="ascii")
 
-    def keep_next(self, pem: str) -> None:
-        """Store the certificate of the next pair, with the issuers that can be told.
+    def keep_next(self, certificates: str) -> None:
+        """Store the certificate of the next pair (PEM), with the issuers that can be told.
 
         Raises:
             Unfit: it is not for this device's next key.
             Unable: there is no room.
 
         """
+        from iotops.device.certificates import encode, fitting, read_certificates
+
         chain = fitting(
-            pem,
+            certificates,
             thing_name=self.thing_name,
             public_key=self._public_key("next") or b"",
             root=self.root,
@@ -163,7 +177,18 @@ class FileCredentials(Credentials):
     def _key(self, which: Which) -> str:
         return str(self._place(which) / f"{self.thing_name}.key.pem")
 
+    def check(self) -> None:
+        """Tell whether the device can connect with its current pair; see Credentials."""
+        if not pem.fits(self.root, self._certificate, self._key("current")):
+            super().check()  # says why
+
     def _public_key(self, which: Which) -> bytes | None:
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+        from iotops.device.certificates import public_bytes
+
         path = Path(self._key(which))
         try:
             key = serialization.load_pem_private_key(path.read_bytes(), None)
@@ -178,10 +203,10 @@ class FileCredentials(Credentials):
         return public_bytes(key.public_key())
 
     def _make_key(self, key_type: str) -> bytes:
+        from iotops.device.certificates import request
+
         key = keys.generate(key_type)
-        form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        pem = key.private_bytes(serialization.Encoding.PEM, form, plain)
-        files.write(Path(self._key("next")), pem, mode=files.PRIVATE)
+        files.write(Path(self._key("next")), keys.encode(key), mode=files.PRIVATE)
         return request(self.thing_name, key)
 
     @property

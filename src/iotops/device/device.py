@@ -27,61 +27,28 @@ All that a device does to the world goes through four methods, and a device that
 from __future__ import annotations
 
 import json
-import logging
 import math
-import random
-import threading
-import time
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from iotops.device import keys
-from iotops.device.connection import Connection, Endpoint
-from iotops.device.credentials import Credentials, Pair, Which
-from iotops.device.errors import ConnectionProblem, Refused, Unable
+from iotops.device.attempts import Clock, Limits, Pace
+from iotops.device.connection import Endpoint, Turns
+from iotops.device.credentials import Credentials, Which
+from iotops.device.errors import Unable
 from iotops.device.jobs import TEMPORARY, Job, Jobs, Message, job_of
+from iotops.device.line import SLICE_SECONDS, Dial, Line
 from iotops.device.mqtt import PahoConnection
-from iotops.device.rotation import OPERATION, Patience, Rotation, Step
-
-Dial = Callable[[Pair], Connection]
-_SLICE_SECONDS = 1.0
+from iotops.device.rotation import OPERATION, Patience, Step
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pace:
-    """How fast a device goes. In seconds.
-
-    ``least`` and ``most``: bounds of the pause before another connection attempt, which doubles and is drawn at random.
-    AWS takes one CONNECT a second of a client id. ``settle``: between two pairs. ``network``: for one answer.
-    """
-
-    least: float = 1
-    most: float = 60
-    settle: float = 2
-    network: float = 20
+def dialer(credentials: Credentials, *endpoints: Endpoint) -> Dial:
+    """Return what makes connections with keys in files, to one of the endpoints that works."""
+    turns = Turns(endpoints)
+    return lambda pair: PahoConnection(turns, credentials.thing_name, credentials.root, pair)
 
 
-class Clock:
-    """The time, and waiting."""
-
-    def now(self) -> float:
-        """Return seconds of a clock that never goes back."""
-        return time.monotonic()
-
-    def wait(self, seconds: float, stopped: threading.Event) -> None:
-        """Wait, or until stopped."""
-        stopped.wait(seconds)
-
-
-def dialer(credentials: Credentials, endpoint: Endpoint) -> Dial:
-    """Return what makes connections with keys in files."""
-    return lambda pair: PahoConnection(endpoint, credentials.thing_name, credentials.root, pair)
-
-
-class Device:
+class Device(Line):
     """One device. ``telemetry``: seconds between two messages to ``i/<thing>/telemetry``; 0: none.
 
     Raises:
@@ -97,67 +64,31 @@ class Device:
         telemetry: float = 0,
         pace: Pace | None = None,
         patience: Patience | None = None,
+        limits: Limits | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.credentials = credentials
-        self._dial = dial
+        super().__init__(credentials, dial, pace=pace, patience=patience, limits=limits, clock=clock)
         self._telemetry = telemetry
-        self._pace = pace or Pace()
-        self._clock = clock or Clock()
-        self.rotation = Rotation(credentials, patience, self._clock.now)
-        self._jobs = Jobs(credentials.thing_name)
-        self._log = logging.getLogger(f"iotops.device.{credentials.thing_name}")
-        self._stopped = threading.Event()
         self._once = False
-        self._attempts = 0
-        self._connection: Connection | None = None
+        self._jobs = Jobs(credentials.thing_name)
         self._presented: Which = "current"
         # What is known of the next job on this connection: nothing, that there is none, or the job.
         self._job: Job | Literal["unknown", "none"] = "unknown"
         self._started = self._clock.now()
         self._says_at = 0.0
         self._measures_at = 0.0 if telemetry else math.inf
-        credentials.check()
-
-    def stop(self) -> None:
-        """End soon; from any thread or signal handler."""
-        self._stopped.set()
+        self._measured: Message | None = None
+        self.failure = ""
 
     def run(self, *, once: bool = False) -> None:
-        """Be the device until stopped; with ``once`` until no job waits.
+        """Be the device until stopped; with ``once`` until no job waits. ``failure`` tells then why a rotation failed.
 
         Raises:
-            DeviceError: a pair cannot be read any more.
+            DeviceError: a pair cannot be read any more, or the limits are reached.
 
         """
         self._once = once
-        while not self._stopped.is_set():
-            presented = self.rotation.presents
-            try:
-                with closing(self.open(presented)) as self._connection:
-                    self._serve(presented)
-                pause = self._pace.settle
-            except ConnectionProblem as error:
-                self._log.warning("%s: %s", type(error).__name__.lower(), error)
-                if isinstance(error, Refused):
-                    self.rotation.refused(presented, str(error))
-                pause = self._backoff()
-            self._clock.wait(pause, self._stopped)
-
-    def open(self, presented: Which) -> Connection:
-        """Connect with the current or the next pair.
-
-        Raises:
-            Refused, Unreachable: see their docstrings.
-
-        """
-        connection = self._dial(self.credentials.pair(presented))
-        try:
-            connection.connect(self._pace.network)
-        except ConnectionProblem:
-            connection.close()
-            raise
-        return connection
+        super().run()
 
     def send(self, message: Message) -> None:
         """Send a message.
@@ -202,11 +133,12 @@ class Device:
     def report(self, job: Job, status: str, reason: str = "") -> None:
         """Report how a job went."""
         self._log.info("job %s: %s %s", job.id, status, reason)
+        self.failure = reason
         self.send(self._jobs.report(job.id, status, reason))
 
     def _serve(self, presented: Which) -> None:
         assert self._connection  # noqa: S101
-        self._presented, self._job, self._attempts = presented, "unknown", 0
+        self._presented, self._job = presented, "unknown"
         self._connection.subscribe((*self._jobs.filters, self.rotation.filter), self._pace.network)
         self._log.info("connected with %s", self.credentials.certificate_id(presented))
         self.rotation.connected(presented)
@@ -214,7 +146,7 @@ class Device:
         while not self._stopped.is_set() and self.rotation.presents == self._presented:
             self._speak()
             due = min(self._says_at, self._measures_at) - self._clock.now()
-            received = self._connection.receive(max(0.0, min(_SLICE_SECONDS, due)))
+            received = self._connection.receive(max(0.0, min(SLICE_SECONDS, due)))
             if received and (message := _message(*received)):
                 self._take(message)
 
@@ -230,10 +162,15 @@ class Device:
 
     def _speak(self) -> None:
         now = self._clock.now()
-        if self._telemetry and now >= self._measures_at:
+        if now >= self._measures_at:
             self._measures_at = now + self._telemetry
             payload = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "uptime": round(now - self._started)}
-            self.send(Message(f"i/{self.credentials.thing_name}/telemetry", payload))
+            self._measured = self._measured or Message(f"i/{self.credentials.thing_name}/telemetry", payload)
+        if self._measured:  # what was not acknowledged over another connection goes first
+            self.send(self._measured)
+            self._measured = None
+        if self.rotation.state and self.rotation.step == Step.FAILED:
+            self.failure = self.rotation.state.reason
         if now >= self._says_at:
             self._says_at = now + self.rotation.pause
             waits = self.rotation.needs_job and not isinstance(self._job, Job)
@@ -255,12 +192,8 @@ class Device:
             if self.rotation.state:
                 self._says_at = 0
         elif self._once:
+            self._log.info("no job waits")
             self.stop()
-
-    def _backoff(self) -> float:
-        self._attempts += 1
-        most = min(self._pace.most, self._pace.least * 2.0**self._attempts)
-        return random.uniform(self._pace.least, most)  # noqa: S311 - jitter
 
 
 def _message(topic: str, payload: bytes) -> Message | None:

@@ -5,7 +5,33 @@ from __future__ import annotations
 
 
 class DeviceError(Exception):
-    """The device cannot work with what it was given: one line for its owner."""
+    """The device cannot work with what it was given: one line for its owner. ``code``: the program's exit code."""
+
+    code = 2
+
+
+class Failed(DeviceError):
+    """The device did what it was told to, and it came to nothing."""
+
+    code = 1
+
+
+class Denied(DeviceError):
+    """The provisioning API will not have this device, or not like this: to ask again is of no use."""
+
+    code = 3
+
+
+class NotNow(DeviceError):
+    """Nobody answered, or only with "later", for as long as the device was to try."""
+
+    code = 4
+
+
+class TurnedAway(DeviceError):
+    """A certificate that was accepted before is refused for good: revoked, most likely."""
+
+    code = 5
 
 
 class Unable(Exception):

@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from iotops.device.errors import DeviceError
@@ -15,16 +15,31 @@ from iotops.device.errors import DeviceError
 PRIVATE, PUBLIC = 0o600, 0o644
 
 
+class InUse(DeviceError):
+    """Another process holds the directory."""
+
+
 def write(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
-    """Make ``path`` hold ``data``: whoever reads it sees the old content or the new."""
+    """Make ``path`` hold ``data``: whoever reads it sees the old content or the new.
+
+    Raises:
+        OSError: it cannot; ``filename`` is ``path``, and nothing of ``data`` is left.
+
+    """
     temporary = path.with_name(f".{path.name}.unfinished")
     temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
-    temporary.replace(path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        error.filename = str(path)
+        raise
     _sync(path.parent)
 
 
@@ -55,7 +70,8 @@ def locked(directory: Path) -> Iterator[None]:
     """Hold the directory; the kernel lets it go when the process ends, however it ends.
 
     Raises:
-        DeviceError: another process holds it, or it cannot be written to.
+        InUse: another process holds it.
+        DeviceError: it cannot be written to.
 
     """
     try:
@@ -66,7 +82,7 @@ def locked(directory: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:
-        raise DeviceError(f"--directory {directory}: another process is this device already: end it first") from error
+        raise InUse(f"--directory {directory}: another process is this device already: end it first") from error
     finally:
         os.close(descriptor)
 

@@ -17,16 +17,38 @@ from typing import Any
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-from iotops.device.connection import HTTPS_PORT, KEEP_ALIVE_SECONDS, MQTT_ALPN, Connection, Endpoint
+from iotops.device.clocks import trouble
+from iotops.device.connection import HTTPS_PORT, KEEP_ALIVE_SECONDS, MQTT_ALPN, Connection, Turns
 from iotops.device.credentials import Pair
-from iotops.device.errors import Lost, Refused, Unreachable
+from iotops.device.errors import ConnectionProblem, Lost, Refused, Unreachable
 
 _TICK_SECONDS = 0.2
+
+
+class _Socket(ssl.SSLSocket):
+    """Tells a server that turns the client away from one that never said who it is."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands.
+
+        Raises:
+            Unreachable: the server has not even begun to.
+
+        """
+        try:
+            super().do_handshake(block)
+        except ssl.SSLCertVerificationError:
+            raise
+        except (ssl.SSLError, ConnectionError) as error:
+            if self.cipher() is None:
+                raise Unreachable(f"in the TLS handshake, before the server's part: {error}") from error
+            raise
 
 
 class _NamedContext(ssl.SSLContext):
     """Asks for and verifies one fixed server name, whatever address is dialled."""
 
+    sslsocket_class = _Socket
     server_name: str
 
     def wrap_socket(
@@ -47,8 +69,9 @@ class _NamedContext(ssl.SSLContext):
 class PahoConnection(Connection):
     """A connection with a certificate and a key in files."""
 
-    def __init__(self, endpoint: Endpoint, client_id: str, root: Path, pair: Pair) -> None:
-        self._endpoint = endpoint
+    def __init__(self, turns: Turns, client_id: str, root: Path, pair: Pair) -> None:
+        self._turns = turns
+        self._endpoint = endpoint = turns.endpoint
         self._closed: str | None = None
         self._accepted: Any = None
         self._answers: dict[int, Sequence[Any]] = {}
@@ -72,11 +95,19 @@ class PahoConnection(Connection):
 
     def connect(self, timeout: float) -> None:
         """Connect; see Connection."""
+        try:
+            self._connect(timeout)
+        except ConnectionProblem as problem:
+            self._turns.failed(problem)
+            raise
+        self._turns.accepted()
+
+    def _connect(self, timeout: float) -> None:
         self._client.connect_timeout = timeout
         try:
             self._client.connect(self._endpoint.host, self._endpoint.port, keepalive=KEEP_ALIVE_SECONDS)
         except ssl.SSLCertVerificationError as error:
-            raise Unreachable(f"{self._endpoint.server_name}: {error.verify_message}") from error
+            raise Unreachable(f"{self._endpoint.server_name}: {trouble(error)}") from error
         except (ssl.SSLError, ConnectionResetError, BrokenPipeError) as error:
             raise Refused(f"in the TLS handshake: {error}") from error
         except OSError as error:

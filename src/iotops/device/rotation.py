@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from iotops.device import files
@@ -81,7 +82,7 @@ class Rotation:
         self._refusals = 0
         self._rests_until = 0.0
         self._pending = False
-        self.state = self._read()
+        self.state = read_state(self._file)
         if self.step == Step.PROMOTE:
             self._promote()
 
@@ -125,7 +126,11 @@ class Rotation:
         except Unable:
             self._credentials.discard_next()
             raise
-        self._enter(State(job_id, Step.ASK))
+        try:
+            self._enter(State(job_id, Step.ASK))
+        except OSError as error:
+            self._credentials.discard_next()
+            raise Unable(f"a rotation cannot be remembered: {error.strerror}") from error
 
     def says(self, presented: Which) -> Message | None:
         """Return what there is to say over a connection with a pair, now and again until it is answered."""
@@ -143,10 +148,15 @@ class Rotation:
         return None
 
     def connected(self, presented: Which) -> None:
-        """Take note that the broker accepted a pair."""
+        """Take note that the broker accepted a pair; the new one is not used while that cannot be remembered."""
         self._refusals = 0
+        if self.step == Step.PROMOTE:  # the disk was full
+            self._promote()
         if presented == "next" and self.step == Step.PRESENT:
-            self._go(Step.COMMIT)
+            try:
+                self._go(Step.COMMIT)
+            except OSError:
+                self._rests_until = self._clock() + self._patience.pending
 
     def refused(self, presented: Which, why: str) -> None:
         """Take note that a pair was refused: before the first commit the device goes back, later it takes turns."""
@@ -192,13 +202,13 @@ class Rotation:
     def _keep(self, pem: str) -> None:
         try:
             self._credentials.keep_next(pem)
+            self._go(Step.PRESENT)
         except Unfit as error:
             self._fail(f"certificate refused by the device: {error}")
-        except Unable as error:
+        except (Unable, OSError) as error:
             self._credentials.discard_next()  # makes room for what is to be remembered
-            self._fail(str(error))
-        else:
-            self._go(Step.PRESENT)
+            what = f"the new certificate cannot be remembered: {error.strerror}" if isinstance(error, OSError) else ""
+            self._fail(what or str(error))
 
     def _promote(self) -> None:
         self._credentials.promote()
@@ -229,11 +239,18 @@ class Rotation:
         files.remove(self._file)
         self.state = None
 
-    def _read(self) -> State | None:
-        try:
-            found = json.loads(self._file.read_bytes())
-            return State(found["jobId"], Step(found["step"]), found["reason"])
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DeviceError(f"{self._file} cannot be read: remove it to give up the rotation it tells of") from error
+
+def read_state(path: Path) -> State | None:
+    """Return what ``rotation.json`` tells; None when there is no rotation.
+
+    Raises:
+        DeviceError: it was not written by this program.
+
+    """
+    try:
+        found = json.loads(path.read_bytes())
+        return State(found["jobId"], Step(found["step"]), found["reason"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DeviceError(f"{path} cannot be read: remove it to give up the rotation it tells of") from error

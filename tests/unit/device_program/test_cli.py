@@ -13,7 +13,7 @@ from iotops.device.connection import Endpoint
 from tests.certificates import issue, new_key
 from tests.unit.device_program.cloud import OLD, THING, write_pair
 
-ARGUMENTS = ["device", "--thing-name", THING, "--endpoint", "iot.example.com"]
+ARGUMENTS = ["device", "connect", "--thing-name", THING, "--endpoint", "iot.example.com"]
 TOKEN = ["--pkcs11-module", "m.so", "--pkcs11-token", "t", "--pkcs11-key", "k", "--pkcs11-pin-file"]
 
 

@@ -20,7 +20,7 @@ def rotated(world: World) -> None:
     assert world.held == world.cloud.current != OLD.fingerprint
     assert world.cloud.status() == ("SUCCEEDED", "")
     assert sorted(path.name for path in world.directory.iterdir()) == [
-        "dev-1.cert.pem", "dev-1.key.pem", "previous", "root.cert.pem",
+        "dev-1.accepted", "dev-1.cert.pem", "dev-1.key.pem", "previous", "root.cert.pem",
     ]  # fmt: skip
     assert (world.directory / "previous/dev-1.key.pem").read_text() == OLD.key_pem()
     assert (world.directory / "previous/dev-1.cert.pem").read_text() == OLD.pem
@@ -30,7 +30,7 @@ def not_rotated(world: World) -> None:
     assert world.held == world.cloud.current == OLD.fingerprint
     assert world.cloud.status()[0] == "FAILED"
     assert sorted(path.name for path in world.directory.iterdir()) == [
-        "dev-1.cert.pem", "dev-1.key.pem", "root.cert.pem",
+        "dev-1.accepted", "dev-1.cert.pem", "dev-1.key.pem", "root.cert.pem",
     ]  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def keeps_the_old_one(world, reason):
     assert (topic, principal) == (f"$aws/things/{THING}/jobs/{JOB}/update", OLD.fingerprint)
     assert world.held == OLD.fingerprint
     assert sorted(path.name for path in world.directory.iterdir()) == [
-        "dev-1.cert.pem", "dev-1.key.pem", "root.cert.pem",
+        "dev-1.accepted", "dev-1.cert.pem", "dev-1.key.pem", "root.cert.pem",
     ]  # fmt: skip
 
 

@@ -83,7 +83,7 @@ def rotated(world, old):
     assert world.held == world.cloud.current != old.fingerprint
     assert world.cloud.status() == ("SUCCEEDED", "")
     assert sorted(path.name for path in world.directory.rglob("*")) == [
-        "dev-1.cert.pem", "dev-1.cert.pem", "previous", "root.cert.pem",
+        "dev-1.accepted", "dev-1.cert.pem", "dev-1.cert.pem", "previous", "root.cert.pem",
     ]  # fmt: skip
     assert (world.directory / "previous/dev-1.cert.pem").read_text() == old.pem
 
