@@ -20,6 +20,7 @@ try:
     from ansible_collections.iotops.fleet.plugins.module_utils._pki.crl import crl_info, ensure_crl
     from ansible_collections.iotops.fleet.plugins.module_utils._pki.devices import ensure_device_certificates
     from ansible_collections.iotops.fleet.plugins.module_utils._pki.hierarchy import ensure_authority
+    from ansible_collections.iotops.fleet.plugins.module_utils._pki.key_pair import ensure_key_pair
     from ansible_collections.iotops.fleet.plugins.module_utils._pki.recording import ensure_recorded
     from ansible_collections.iotops.fleet.plugins.module_utils._pki.revoking import ensure_revoked
     from ansible_collections.iotops.fleet.plugins.module_utils._pki.server import ensure_server_certificate
@@ -30,7 +31,7 @@ except ImportError as error:
     MISSING_LIBRARY = missing_required_lib("cryptography >= 43")
     if not TYPE_CHECKING:
         ensure_authority = ensure_device_certificates = ensure_server_certificate = ensure_successor = None
-        crl_info = ensure_crl = ensure_recorded = ensure_revoked = None
+        crl_info = ensure_crl = ensure_key_pair = ensure_recorded = ensure_revoked = None
 
 
 def run_module(module: AnsibleModule, ensure: Callable[[], dict[str, Any]]) -> NoReturn:
@@ -45,6 +46,6 @@ def run_module(module: AnsibleModule, ensure: Callable[[], dict[str, Any]]) -> N
 
 
 __all__ = [
-    "PkiError", "crl_info", "ensure_authority", "ensure_crl", "ensure_device_certificates", "ensure_recorded",
-    "ensure_revoked", "ensure_server_certificate", "ensure_successor", "run_module",
+    "PkiError", "crl_info", "ensure_authority", "ensure_crl", "ensure_device_certificates", "ensure_key_pair",
+    "ensure_recorded", "ensure_revoked", "ensure_server_certificate", "ensure_successor", "run_module",
 ]  # fmt: skip
