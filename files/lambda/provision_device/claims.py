@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from answers import RefusedError, unavailable
 from asked import Asked, Item
@@ -68,26 +68,27 @@ def take(asked: Asked, make: Callable[[], Item]) -> Claim:
     raise unavailable("many requests of this device at once", retry_after=2)
 
 
-def settle(claim: Claim, status: str, **changes: Any) -> None:
+def settle(claim: Claim, changes: Item) -> None:
     """Give the claim its end, unless it is somebody else's by now."""
     for _attempt in range(ATTEMPTS):
         item = read(claim.thing)
         is_ours = item.get("claim", {}).get("certificate_id") == claim.certificate_id
         if not is_ours or item["prov_status"] != TAKEN:
             return
-        if write(item, {"prov_status": status, **changes}):
+        if write(item, changes):
             return
     raise unavailable("many requests of this device at once", retry_after=2)
 
 
 def done(claim: Claim) -> None:
     """The device has its certificate."""
-    settle(claim, DONE, prov_datetime=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), aws_region=claim.region)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    settle(claim, {"prov_status": DONE, "prov_datetime": now, "aws_region": claim.region})
 
 
 def given_back(claim: Claim) -> None:
     """The name is free again; nothing else knows of the certificate."""
-    settle(claim, FREE, claim=None, aws_region=None)
+    settle(claim, {"prov_status": FREE, "claim": None, "aws_region": None})
 
 
 def read(thing: str) -> Item:
