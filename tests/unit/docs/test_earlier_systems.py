@@ -233,6 +233,34 @@ def test_every_listing_of_a_function_reads_all_pages(path: Path) -> None:
     assert not [name for name in direct if name == "scan" or (name.startswith("list_") and name not in SHORT)]
 
 
-@pytest.mark.defect("D-18")
+@pytest.mark.defect("D-18", "S2-12")
 def test_functions_run_on_a_runtime_of_today() -> None:
     assert {properties["Runtime"] for _where, properties in resources("AWS::Lambda::Function")} == {"python3.13"}
+
+
+@pytest.mark.defect("S2-7")
+def test_a_device_speaks_for_the_thing_of_its_certificate() -> None:
+    [document] = [properties["PolicyDocument"] for _where, properties in resources("AWS::IoT::Policy")]
+    text = json.dumps(document)
+    assert "iot:ClientId" not in text
+    [connecting] = [each for each in document["Statement"] if each["Action"] == "iot:Connect"]
+    assert connecting["Resource"].endswith(":client/${!iot:Connection.Thing.ThingName}")
+    assert connecting["Condition"] == {"Bool": {"iot:Connection.Thing.IsAttached": "true"}}
+
+
+@pytest.mark.defect("S2-10")
+def test_no_log_of_an_api_has_what_was_said() -> None:
+    stages = [properties for _where, properties in resources("AWS::ApiGatewayV2::Stage")]
+    assert stages
+    for stage in stages:
+        shown = set(re.findall(r"\$context\.([a-zA-Z.]+)", stage["AccessLogSettings"]["Format"]))
+        assert shown <= {
+            "requestId", "requestTime", "identity.sourceIp", "routeKey", "status", "responseLatency", "error.message",
+            "integrationErrorMessage",
+        }  # fmt: skip
+        assert "DataTraceEnabled" not in json.dumps(stage)
+
+
+@pytest.mark.defect("S2-13")
+def test_no_stack_changes_what_the_account_logs() -> None:
+    assert not list(resources("AWS::ApiGateway::Account"))

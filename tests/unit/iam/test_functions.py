@@ -30,7 +30,7 @@ def test_a_function_is_granted_what_it_calls_and_calls_what_it_is_granted(functi
     assert function.granted() == function.needed()
 
 
-@pytest.mark.defect("D-18")
+@pytest.mark.defect("D-18", "S2-13")
 @pytest.mark.parametrize("function", FUNCTIONS, ids=str)
 def test_a_grant_names_its_resource_where_there_is_one(function: Function) -> None:
     assert wildcards(function) <= WITHOUT_RESOURCE

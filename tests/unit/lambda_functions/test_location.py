@@ -106,6 +106,7 @@ def event(address: str = MINNESOTA, **headers: str) -> dict[str, Any]:
 # --- what a device may make up
 
 
+@pytest.mark.defect("S2-4")
 @pytest.mark.parametrize(
     "headers",
     [
@@ -372,6 +373,7 @@ def test_ipstack_is_not_asked_for_a_private_address(location: Any, ipstack: Ipst
     assert ipstack.asked == secrets.read == []
 
 
+@pytest.mark.defect("S2-8")
 @pytest.mark.parametrize(
     ("status", "body", "why"),
     [
@@ -405,6 +407,7 @@ def test_ipstack_may_know_the_country_alone(location: Any, ipstack: Ipstack) -> 
     assert (found.latitude, found.longitude, found.country) == (None, None, "SG")
 
 
+@pytest.mark.defect("S2-8")
 def test_ipstack_has_two_seconds(location: Any, ipstack: Ipstack, caplog: pytest.LogCaptureFixture) -> None:
     ipstack.wait.clear()
     begun = time.monotonic()
@@ -413,6 +416,7 @@ def test_ipstack_has_two_seconds(location: Any, ipstack: Ipstack, caplog: pytest
     assert caplog.messages == ["ipstack does not locate a device: TimeoutError"]
 
 
+@pytest.mark.defect("S2-8")
 def test_who_has_no_certificate_of_a_known_authority_is_not_ipstack(
     location: Any, ipstack: Ipstack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -241,6 +241,7 @@ def test_a_weak_key_is_not_certified(package: SimpleNamespace, cloud: Cloud, lam
 BROKEN = "-----BEGIN CERTIFICATE REQUEST-----\nMIHJMHECAQAwDzENMAsGA1UEAwwEbGFt\n-----END CERTIFICATE REQUEST-----\n"
 
 
+@pytest.mark.defect("S2-9")
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -263,6 +264,7 @@ def test_what_is_no_request_is_told_so(package: SimpleNamespace, cloud: Cloud, b
     assert not cloud.calls
 
 
+@pytest.mark.defect("S2-9")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -349,6 +351,7 @@ def test_the_cloud_makes_no_key_unless_it_may(package: SimpleNamespace, cloud: C
     require_nothing(cloud)
 
 
+@pytest.mark.defect("S2-10")
 @pytest.mark.parametrize(("route", "member"), [("v1", "privateKey"), ("s2", "PrivateKey")])
 def test_a_key_of_the_cloud_is_in_the_answer_and_nowhere_else(  # noqa: PLR0913, RUF100
     package: SimpleNamespace, cloud: Cloud, lamp: Device, monkeypatch: pytest.MonkeyPatch,
