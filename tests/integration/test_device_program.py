@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,10 +13,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.integration.deployment import eventually
+from tests.integration.device_program import ROOT, Program, prepare
 from tests.integration.features import rotation
 from tests.integration.sandbox.mqtt import Issued, issue
 
-ROOT = Path(__file__).parents[2]
 SDK_PYTHON = ROOT / ".venv-awsiotsdk/bin/python"
 SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
 PIN = "27182818"
@@ -28,51 +26,6 @@ PIN = "27182818"
 def fleet(deployment):
     rotation.deploy(deployment, deployment.regions[0], signer="function")
     return deployment
-
-
-class Program:
-    """The device as a process. ``command``: how Python is started."""
-
-    def __init__(self, command, deployment, name, directory, arguments, **environment):
-        self.deployment, self.name, self.region = deployment, name, deployment.regions[0]
-        self.log = directory / "log"
-        every = ["-m", "iotops", "device", "connect", "--thing-name", name, "--directory", str(directory)]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*command, *every, "--endpoint", "iot.example.com", *arguments],
-                env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    def rotate(self, key_type):
-        """Wait until it has joined, give it a job, wait for the job's end, end the program; the job's status."""
-        iot = self.deployment.sandbox.client("iot", self.region)
-        eventually(lambda: "connected with" in self.said())
-        thing = iot.describe_thing(thingName=self.name)["thingArn"]
-        job = f"{self.deployment.application}-rotate-{self.name}"
-        document = json.dumps({"operation": "ROTATE_CERTIFICATE", "keyType": key_type})
-        iot.create_job(jobId=job, targets=[thing], document=document)
-
-        def ended():
-            status = iot.describe_job_execution(jobId=job, thingName=self.name)["execution"]["status"]
-            return status if status not in ("QUEUED", "IN_PROGRESS") and "rotation: ended" in self.said() else None
-
-        try:
-            return eventually(ended, seconds=40)
-        finally:
-            self.process.terminate()
-            assert self.process.wait(20) == 0, self.said()
-
-    def said(self):
-        """What it has logged."""
-        assert self.process.poll() in (None, 0), self.log.read_text()
-        return self.log.read_text()
-
-
-def prepare(fleet, directory, issued, name):
-    (directory / "root.cert.pem").write_text(fleet.root.pem)
-    (directory / f"{name}.cert.pem").write_text(issued.pem)
 
 
 def rotated(fleet, name):
@@ -90,10 +43,8 @@ def test_a_device_joins_and_rotates_its_key_file(fleet, tmp_path):
     old, name = issue("program-files", fleet.ca), "program-files"
     prepare(fleet, tmp_path, old, name)
     key = tmp_path / f"{name}.key.pem"
-    key.write_text(old.key_pem)
     address = fleet.sandbox.regions[fleet.regions[0]]["mqtt"]
-    arguments = ["--address", address, "--telemetry", "0.5"]
-    program = Program([sys.executable], fleet, name, tmp_path, arguments)
+    program = Program(fleet, name, tmp_path, "--address", address, "--telemetry", 0.5)
     assert program.rotate("ec384") == "SUCCEEDED"
     assert current(tmp_path, name).id == rotated(fleet, name) != old.id
     assert serialization.load_pem_private_key(key.read_bytes(), None).curve.key_size == 384
@@ -140,11 +91,10 @@ def test_a_device_rotates_a_key_that_never_leaves_its_token(fleet, tmp_path, tok
     if subprocess.run([*private, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no private mount namespace here (unshare -rm)")
     name, directory = "program-token", tmp_path / "device"
-    directory.mkdir()
     old = issue(name, fleet.ca, key=key)
-    prepare(fleet, directory, old, name)
+    prepare(fleet, directory, old, name, key=False)
     arguments += ["--address", f"iot.example.com:{port}"]
-    program = Program([*private, str(SDK_PYTHON)], fleet, name, directory, arguments, **environment)
+    program = Program(fleet, name, directory, *arguments, prefix=(*private, SDK_PYTHON), **environment)
     assert program.rotate("ec256") == "SUCCEEDED"
     assert current(directory, name).id == rotated(fleet, name) != old.id
     assert not list(directory.rglob("*key*"))

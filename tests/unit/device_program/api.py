@@ -12,11 +12,11 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from iotops.device.certificates import public_bytes
 from tests.certificates import Issued, issue, new_key
@@ -51,6 +51,7 @@ class Api:
     claims: dict = field(default_factory=dict)  # name to (public key, certificate, private key)
     nonces: set = field(default_factory=set)
     seconds_ahead: int = 0
+    signer: Any = AUTHORITY
     chain: str = AUTHORITY.pem
 
     def answer(self, path: str, body: dict) -> tuple[int, dict, object]:
@@ -103,7 +104,7 @@ class Api:
         key = Requested(csr) if csr else new_key()
         public = public_bytes(key.public_key())
         if name not in self.claims:
-            issued = issue(name, signer=AUTHORITY, key=key)
+            issued = issue(name, signer=self.signer, key=key)
             self.claims[name] = public, issued, "" if csr else issued.key_pem()
         known, issued, private = self.claims[name]
         return (issued, private) if known == public or private else None
@@ -144,8 +145,3 @@ def serve(api: Api, tls: tuple[str, str] | None = None) -> tuple[ThreadingHTTPSe
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     return server, f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
-
-
-def public(pem: bytes):
-    """A public key."""
-    return load_pem_public_key(pem)
