@@ -76,6 +76,7 @@ bench: .venv/test .venv-awscli/ok ## site.yml against the same work by hand; wha
 	python benchmarks/onboarding.py throughput
 	python benchmarks/issue.py
 	python benchmarks/replication.py
+	python benchmarks/device_memory.py
 
 build: .venv/test ## Collection tarball and wheel in dist/
 	ansible-galaxy collection build --force --output-path dist

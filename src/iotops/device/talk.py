@@ -10,7 +10,11 @@ from typing import Any
 from iotops.device.credentials import Which
 from iotops.device.line import SLICE_SECONDS, Line
 
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {9: "\\t", 10: "\\n", 13: "\\r"}
+# Control characters, and those that end a line in Unicode.
+_CONTROLS = {
+    **{code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))},
+    **{9: "\\t", 10: "\\n", 13: "\\r", 0x2028: "\\u2028", 0x2029: "\\u2029"},
+}
 
 
 class Publisher(Line):
