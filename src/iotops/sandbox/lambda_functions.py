@@ -2,7 +2,8 @@
 """Lambda functions in local processes.
 
 A bound on how many run at once, the exception's class as ``errorType``, packages whose compiled wheels are for another
-interpreter or processor, no pause after each invocation, and the role's trust and permissions.
+interpreter or processor, the root logger's handler, no pause after each invocation, and the role's trust and
+permissions.
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ _slots = threading.BoundedSemaphore(PROCESSES)
 # The deployed package comes first on the path. When it cannot be imported here (its wheels are for the declared runtime
 # and architecture), it goes last, so that the sandbox's own packages are found before it.
 _IMPORT = "mod = importlib.import_module(module_name)"
-_IMPORT_ANYWHERE = """_loaded = set(sys.modules)
+# The runtime gives the root logger a handler, so that what a function logs below WARNING is seen too.
+# https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html
+_IMPORT_ANYWHERE = """import logging
+        logging.basicConfig(stream=sys.stderr, format="[%(levelname)s] %(message)s")
+        _loaded = set(sys.modules)
         try:
             mod = importlib.import_module(module_name)
         except ImportError:

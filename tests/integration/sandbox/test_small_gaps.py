@@ -105,6 +105,25 @@ def handler(event, context):
     assert "not authorized to perform: iot:DescribeThing" in answers["denied"]
 
 
+def test_what_a_function_logs_at_the_level_that_it_sets_is_in_its_log(sandbox):
+    code = """
+import logging
+
+logging.getLogger().setLevel(logging.INFO)
+
+def handler(event, context):
+    logging.getLogger().info("informed")
+    logging.getLogger().debug("too much")
+"""
+    made = chain_function(sandbox, code, role(sandbox, "lambda.amazonaws.com", {"logs:*": "*"}), region=REGION)
+    sandbox.client("lambda", REGION).invoke(FunctionName=made)
+    group = f"/aws/lambda/{made.rsplit(':', 1)[-1]}"
+    events = sandbox.client("logs", REGION).filter_log_events(logGroupName=group)["events"]
+    said = [event["message"].strip() for event in events]
+    assert "[INFO] informed" in said
+    assert not [line for line in said if "too much" in line]
+
+
 def test_a_function_whose_role_lambda_may_not_assume_is_refused(sandbox):
     with pytest.raises(ClientError, match="cannot be assumed by Lambda"):
         chain_function(sandbox, "", role(sandbox, "states.amazonaws.com", {}), region=REGION)
