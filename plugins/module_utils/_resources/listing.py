@@ -121,8 +121,12 @@ def functions(scope: Scope) -> list[Resource]:
 
 @api_call("list the log groups")
 def log_groups(scope: Scope) -> list[Resource]:
-    """Log groups of state machines and functions."""
-    prefixes = [f"/aws/vendedlogs/states/{scope.application}", f"/aws/lambda/{scope.application}-"]
+    """Log groups of state machines, functions and APIs."""
+    prefixes = [
+        f"/aws/vendedlogs/states/{scope.application}",
+        f"/aws/vendedlogs/apigateway/{scope.application}-",
+        f"/aws/lambda/{scope.application}-",
+    ]
     return [
         {"name": each["logGroupName"]}
         for prefix in prefixes

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,13 +27,17 @@ def deploy(deployment: Deployment, region: str, signer: str = "function") -> Non
     package = deployment.upload(
         region, "rotate-certificate", "rotate_certificate", {path.name: path.read_text() for path in paths}
     )
-    secrets = deployment.sandbox.client("secretsmanager", region)
     parameters = {"RotateCertificatePackage": package, "Signer": signer}
-    try:
+    keep_key(deployment, region)
+    stacks = deployment.sandbox.client("cloudformation", region).describe_stacks()["Stacks"]
+    is_there = f"{deployment.application}-rotation" in [stack["StackName"] for stack in stacks]
+    (deployment.change_stack if is_there else deployment.stack)(region, "rotation", **parameters)
+
+
+def keep_key(deployment: Deployment, region: str) -> None:
+    """Keep the CA's key where functions read it."""
+    secrets = deployment.sandbox.client("secretsmanager", region)
+    with suppress(secrets.exceptions.ResourceExistsException):
         secrets.create_secret(
             Name=f"{deployment.application}-issuing-ca", SecretString=deployment.ca.key_pem + deployment.ca.pem
         )
-    except secrets.exceptions.ResourceExistsException:
-        deployment.change_stack(region, "rotation", **parameters)
-    else:
-        deployment.stack(region, "rotation", **parameters)

@@ -20,7 +20,8 @@ from botocore import xform_name
 from tests.unit.asl.definitions import FILES
 from tests.unit.templates import TEMPLATES, Resource, many, of_type, parsed
 
-SHARED = (FILES / "lambda/shared", FILES.parent / "plugins/module_utils/_registry")
+MODULE_UTILS = FILES.parent / "plugins/module_utils"
+SHARED = (FILES / "lambda/shared", MODULE_UTILS / "_registry", MODULE_UTILS / "_geography")
 WAY_TO_AWS = "aws"
 CALLS = {"aws.aws": "aws", "aws.pages": "pages"}
 PREFIXES = {"stepfunctions": "states", "iot-data": "iot"}

@@ -156,7 +156,9 @@ def test_certificate_identity_calls_no_service_and_is_granted_its_log_only() -> 
     assert statement["Resource"] == {"GetAtt": "CertificateIdentityLogs.Arn"}
 
 
-@pytest.mark.parametrize("name", [name for name in TEMPLATES if name not in ("endpoint", "foundation", "global")])
+@pytest.mark.parametrize(
+    "name", [name for name in TEMPLATES if name not in ("endpoint", "foundation", "global", "provisioning_table")]
+)
 def test_a_role_is_assumed_only_on_behalf_of_this_account(name: str) -> None:
     roles = list(of_type(template(name)["Resources"], "AWS::IAM::Role"))
     assert roles
