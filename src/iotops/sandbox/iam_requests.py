@@ -4,10 +4,10 @@
 Attaching and detaching are authorised on the certificate (or other target), a stream's calls on the stream, those of a
 connection on the client, those of a named shadow on the shadow, those of targets on their policy, those of a CA or a
 domain configuration on itself, those of a job's execution on the thing and on the job, queries on their index, those of
-a Map Run on that; what a queue does in batches, as what it does singly. The gateway's plain HTTP, which never leaves
-the machine, stands for TLS, so that policies may insist on it.
-Source: "Actions, resources, and condition keys" of AWS IoT, of Amazon DynamoDB, of Amazon SQS and of AWS Step
-Functions, Service Authorization Reference.
+a Map Run or a health check on that; what a queue does in batches, as what it does singly. The gateway's plain HTTP,
+which never leaves the machine, stands for TLS, so that policies may insist on it.
+Source: "Actions, resources, and condition keys" of AWS IoT, of Amazon DynamoDB, of Amazon Route 53, of Amazon SQS and
+of AWS Step Functions, Service Authorization Reference.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ __all__ = ["install"]
 
 _PRINCIPALS = re.compile(r"/things/[^/]+/principals")
 _CONFIGURATION = re.compile(r"/domainConfigurations/([^/]+)")
+_CHECK = re.compile(r"/[\d-]+/healthcheck/([^/]+)(?:/status)?")
 _AUTHORITY = re.compile(r"/cacertificate/([^/]+)")
 _SHADOW = re.compile(r"/things/([^/]+)/shadow")
 _EXECUTION = re.compile(r"/things/([^/]+)/jobs/([^/]+)(?:/.*)?")
@@ -46,6 +47,8 @@ def _resource(service: str, path: str, headers: dict[str, str], body: bytes) -> 
         named = iot._domain_configurations.get(match.group(1), {}).get("domainConfigurationArn", named)
     elif service == "iot" and (match := _AUTHORITY.fullmatch(path)):
         named = iot._ca_cert_arn(match.group(1))
+    elif service == "route53" and (match := _CHECK.fullmatch(path)):
+        named = f"arn:aws:route53:::healthcheck/{match.group(1)}"
     elif service == "states":
         named = _member(body, "mapRunArn")
     elif service == "dynamodbstreams":

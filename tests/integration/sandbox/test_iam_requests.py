@@ -136,6 +136,20 @@ def test_a_secret_is_authorised_by_its_arn_with_the_characters_that_aws_adds(san
         limited.get_secret_value(SecretId="iam-shown-not")
 
 
+def test_the_status_of_a_health_check_is_authorised_on_the_check(sandbox: Sandbox) -> None:
+    root = sandbox.client("route53", "us-east-1")
+    config = {"Type": "TCP", "Port": 8883, "FullyQualifiedDomainName": "x.example.com"}
+    shown, hidden = (
+        root.create_health_check(CallerReference=name, HealthCheckConfig=config)["HealthCheck"]["Id"]
+        for name in ("iam-shown", "iam-hidden")
+    )
+    statement = {"Action": "route53:GetHealthCheckStatus", "Resource": f"arn:aws:route53:::healthcheck/{shown}"}
+    limited = role_client(sandbox, "watcher", "route53", statement)
+    assert "HealthCheckObservations" in limited.get_health_check_status(HealthCheckId=shown)
+    with pytest.raises(ClientError, match="GetHealthCheckStatus"):
+        limited.get_health_check_status(HealthCheckId=hidden)
+
+
 def test_the_gateway_counts_as_tls(sandbox: Sandbox) -> None:
     sqs = sandbox.client("sqs", REGION)
     arn = f"arn:aws:sqs:{REGION}:{sandbox.account_id}:only-tls"
