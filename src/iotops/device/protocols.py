@@ -125,7 +125,7 @@ class S2(Protocol):
     def answer(self, reply: Reply) -> Answer:
         """Return what an answer holds; see Protocol."""
         message = _words(reply.body.get("message", ""))
-        if reply.status in _BUSY:
+        if reply.status in _BUSY or message == "no location":  # no region is healthy, or looking up the place failed
             raise Later(f"{reply.status}: {message}", reply.retry_after)
         if reply.status != 200 or reply.body.get("status") != "success":
             raise Denied(f"refused: {message or reply.status}")

@@ -223,9 +223,7 @@ def test_a_refusal_of_our_protocol_is_one_line(world, capsys, status, code):
     assert len(world.api.asked) == 1
 
 
-@pytest.mark.parametrize(
-    "message", ["invalid request", "no thing name", "no sig", "wrong sig", "you not", "no location"]
-)
+@pytest.mark.parametrize("message", ["invalid request", "no thing name", "no sig", "wrong sig", "you not"])
 def test_a_refusal_of_the_predecessor_is_one_line(world, capsys, message):
     world.api.scripted.append((200, {}, {"status": "error", "message": message}))
     assert world.command("--signing-key", world.shared, protocol="s2") == 3
@@ -249,6 +247,7 @@ BUSY = [
     [
         ("v1", IN_PROGRESS, 7),
         ("v1", REPLAYED, 1),
+        ("s2", (200, {}, {"status": "error", "message": "no location"}), 1),
         *((protocol, *each) for protocol in ("v1", "s2") for each in BUSY),
     ],
 )
