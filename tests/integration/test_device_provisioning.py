@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``iotops device provision`` against the API as it is deployed: both protocols, each mode, and a connection at once."""
+"""``iotops device provision`` against the API as it is deployed: both protocols, each mode, then a connection."""
 
 from __future__ import annotations
 
