@@ -20,6 +20,7 @@ CHANCE = [
 # service, operation, member that lists, attributes that describe an entry
 REGIONAL: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("acm", "list_certificates", "CertificateSummaryList", ("DomainName", "Type", "Status")),
+    ("apigatewayv2", "get_apis", "Items", ("Name", "ProtocolType")),
     ("cloudformation", "describe_stacks", "Stacks", ("StackName", "StackStatus", "Tags")),
     ("cloudwatch", "describe_alarms", "MetricAlarms", ("AlarmName",)),
     ("dynamodb", "list_tables", "TableNames", ()),

@@ -144,7 +144,7 @@ def test_the_status_of_a_health_check_is_authorised_on_the_check(sandbox: Sandbo
         for name in ("iam-shown", "iam-hidden")
     )
     statement = {"Action": "route53:GetHealthCheckStatus", "Resource": f"arn:aws:route53:::healthcheck/{shown}"}
-    limited = role_client(sandbox, "watcher", "route53", statement)
+    limited = role_client(sandbox, "physician", "route53", statement)
     assert "HealthCheckObservations" in limited.get_health_check_status(HealthCheckId=shown)
     with pytest.raises(ClientError, match="GetHealthCheckStatus"):
         limited.get_health_check_status(HealthCheckId=hidden)
