@@ -7,12 +7,12 @@ import ssl
 from datetime import UTC, datetime
 
 # X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL
-_OF_TIME = (9, 10)
+NOT_YET_VALID, _EXPIRED = 9, 10
 
 
 def trouble(error: ssl.SSLCertVerificationError) -> str:
     """Return why a server's certificate was not accepted; with this device's time if that may be the reason."""
-    if error.verify_code not in _OF_TIME:
+    if error.verify_code not in (NOT_YET_VALID, _EXPIRED):
         return str(error.verify_message)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return f"{error.verify_message}; the clock of this device says {now}: set it if that is wrong"
