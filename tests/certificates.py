@@ -65,11 +65,13 @@ def issue(
     start: datetime.timedelta = -DAY,
     days: float = 30,
     digest: hashes.HashAlgorithm | None = None,
+    organization: str = "",
 ) -> Issued:
     """A certificate; self-signed without ``signer``, with SHA-256. ``start`` is counted from now."""
     key = key or new_key()
     now = datetime.datetime.now(datetime.UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    names_of = {NameOID.ORGANIZATION_NAME: organization, NameOID.COMMON_NAME: common_name}
+    subject = x509.Name([x509.NameAttribute(kind, name) for kind, name in names_of.items() if name])
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)

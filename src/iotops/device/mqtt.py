@@ -32,7 +32,7 @@ class _Socket(ssl.SSLSocket):
         """Shake hands.
 
         Raises:
-            Unreachable: the server has not even begun to.
+            Refused: the server has ended it after its own part.
 
         """
         try:
@@ -41,8 +41,8 @@ class _Socket(ssl.SSLSocket):
             raise
         except (ssl.SSLError, ConnectionError) as error:
             if self.cipher() is None:
-                raise Unreachable(f"in the TLS handshake, before the server's part: {error}") from error
-            raise
+                raise
+            raise Refused(f"in the TLS handshake: {error}") from error
 
 
 class _NamedContext(ssl.SSLContext):
@@ -108,8 +108,6 @@ class PahoConnection(Connection):
             self._client.connect(self._endpoint.host, self._endpoint.port, keepalive=KEEP_ALIVE_SECONDS)
         except ssl.SSLCertVerificationError as error:
             raise Unreachable(f"{self._endpoint.server_name}: {trouble(error)}") from error
-        except (ssl.SSLError, ConnectionResetError, BrokenPipeError) as error:
-            raise Refused(f"in the TLS handshake: {error}") from error
         except OSError as error:
             raise Unreachable(f"{self._endpoint.host}:{self._endpoint.port}: {error}") from error
         try:

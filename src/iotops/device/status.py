@@ -78,6 +78,8 @@ def _connection(arguments: argparse.Namespace) -> dict[str, str]:
                     return {"state": "accepted", "message": ""}
                 except ConnectionProblem as error:
                     problem = error
+                if isinstance(problem, Refused):
+                    break
     except files.InUse:
         return {"state": "used", "message": "another process is this device, and may be connected"}
     return {"state": "refused" if isinstance(problem, Refused) else "unreachable", "message": str(problem)}

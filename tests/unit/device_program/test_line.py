@@ -6,6 +6,15 @@ from __future__ import annotations
 import errno
 import json
 import os
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -13,11 +22,13 @@ from iotops.cli import main
 from iotops.device import files, home
 from iotops.device.attempts import Limits, Pace
 from iotops.device.connection import Endpoint, Turns
-from iotops.device.device import Device
+from iotops.device.device import Device, dialer
 from iotops.device.errors import Lost, NotNow, Refused, TurnedAway, Unreachable
 from iotops.device.home import Home
+from iotops.device.rotation import Step
 from iotops.device.talk import Publisher, Subscriber, line_of
-from tests.unit.device_program.cloud import OLD, THING, FakeConnection, world, write_pair
+from tests.certificates import issue
+from tests.unit.device_program.cloud import AUTHORITY, OLD, ROOT, THING, FakeConnection, world, write_pair
 
 __all__ = ["world"]
 
@@ -176,6 +187,95 @@ def test_a_message_is_one_line_of_utf_8(payload, line):
     assert line_of("t", payload) == f"t {line}\n".encode()
 
 
+def test_a_server_that_says_nothing_is_left_after_the_time_for_one_answer(world):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = Endpoint("127.0.0.1", listener.getsockname()[1], "iot.example.com")
+        credentials = world.credentials()
+        connection = dialer(credentials, endpoint)(credentials.pair("current"))
+        begun = time.monotonic()
+        with pytest.raises(Unreachable):
+            connection.connect(1)
+        assert 1 <= time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize("after", [0, 200])
+def test_a_server_that_hangs_up_before_it_says_who_it_is_has_refused_nobody(world, after):
+    """A region that is gone: its load balancer resets what comes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up():
+            found, _address = listener.accept()
+            found.recv(after) if after else None
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            found.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        endpoint = Endpoint("127.0.0.1", listener.getsockname()[1], "iot.example.com")
+        credentials = world.credentials()
+        with pytest.raises(Unreachable):
+            dialer(credentials, endpoint)(credentials.pair("current")).connect(5)
+
+
+def test_a_server_that_hangs_up_after_its_own_part_has_refused_the_certificate(world, tmp_path):
+    """TLS 1.2: the server sees the device's certificate before the handshake ends."""
+    server = issue("iot.example.com", signer=ROOT, names=["iot.example.com"], server=True)
+    files = server.write(tmp_path, "server")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version, context.verify_mode = ssl.TLSVersion.TLSv1_2, ssl.CERT_REQUIRED
+    context.load_cert_chain(files["certificate_path"], files["private_key_path"])
+    (tmp_path / "other.pem").write_text(issue("Other Root", ca=True).pem)
+    context.load_verify_locations(tmp_path / "other.pem")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def turn_away():
+            found, _address = listener.accept()
+            with suppress(ssl.SSLError), context.wrap_socket(found, server_side=True):
+                pass
+
+        threading.Thread(target=turn_away, daemon=True).start()
+        endpoint = Endpoint("127.0.0.1", listener.getsockname()[1], "iot.example.com")
+        credentials = world.credentials()
+        with pytest.raises(Refused, match="in the TLS handshake"):
+            dialer(credentials, endpoint)(credentials.pair("current")).connect(5)
+
+
+def test_a_rotation_that_failed_is_told(world):
+    world.cloud.commit = lambda body, _principal: world.cloud.answer(
+        "commit", "rejected", jobId=body["jobId"], code="NotNew", message="an old one"
+    )
+    world.cloud.give()
+    assert world.run().failure == "NotNew: an old one"
+
+
+def test_a_rotation_that_succeeded_is_not_told_as_a_failure(world):
+    world.cloud.give()
+    assert world.run().failure == ""
+
+
+@pytest.mark.parametrize("step", [Step.PRESENT, Step.COMMIT, Step.PROMOTE, Step.SUCCEEDED])
+def test_a_disk_that_is_full_at_any_step_of_a_rotation(world, monkeypatch, step):
+    """It goes on when there is room, or has failed with the reason; the device always has a pair that works."""
+    real, failures = files.write, []
+
+    def write(path, data, **options):
+        if path.name == "rotation.json" and json.loads(data)["step"] == step and len(failures) < 3:
+            failures.append(path)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        real(path, data, **options)
+
+    monkeypatch.setattr(files, "write", write)
+    world.cloud.give()
+    world.run()
+    assert failures
+    assert world.held == world.cloud.current
+    if step == Step.PRESENT:
+        said = "the new certificate cannot be remembered: No space left on device"
+        assert world.cloud.status() == ("FAILED", said)
+    else:
+        assert world.cloud.status() == ("SUCCEEDED", "")
+        assert world.held != OLD.fingerprint
+
+
 @pytest.fixture
 def directory(tmp_path):
     write_pair(tmp_path, OLD)
@@ -287,3 +387,23 @@ def test_a_device_dials_its_region_and_then_the_name_of_the_fleet():
         Endpoint("abc.iot.eu-west-1.amazonaws.com", 8883, "iot.example.com"),
         Endpoint("iot.example.com", 8883, "iot.example.com"),
     )
+
+
+@pytest.mark.parametrize("command", ["status", "publish"])
+def test_paths_and_names_of_any_kind_in_any_locale(tmp_path, command):
+    """A directory whose name is no UTF-8, an Organization in Unicode, and an encoding that knows ASCII only."""
+    directory = Path(os.fsdecode(os.fsencode(tmp_path) + b"/Ger\xc3\xa4t \xff"))
+    directory.mkdir()
+    write_pair(directory, issue(THING, signer=AUTHORITY, organization="Größe 日本"))
+    arguments = ["--endpoint", "iot.example.com", "--address", "127.0.0.1:9"]
+    arguments += {"status": ["--connect"], "publish": ["--give-up", "0.1", "--message", "\udcff"]}[command]
+    every = ["--thing-name", THING, "--directory", directory]
+    run = subprocess.run(
+        [sys.executable, "-m", "iotops", "device", command, *every, *arguments],
+        env={"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": "src"},
+        cwd=Path(__file__).parents[3], capture_output=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 4, run.stderr
+    assert b"Traceback" not in run.stderr
+    said = run.stdout if command == "status" else run.stderr
+    assert b"127.0.0.1:9: " in said.splitlines()[-1]
