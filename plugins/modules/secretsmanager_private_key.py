@@ -114,12 +114,8 @@ from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ansible_collections.iotops.fleet.plugins.module_utils._secrets.private_key import (
-    Outcome,
-    Wanted,
-    ensure_absent,
-    ensure_present,
-)
+from ansible_collections.iotops.fleet.plugins.module_utils._secrets.private_key import Wanted, ensure_present
+from ansible_collections.iotops.fleet.plugins.module_utils._secrets.secret import Outcome, ensure_absent
 from ansible_collections.iotops.fleet.plugins.module_utils._x509 import is_missing, read_text
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import run_module
 
