@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.integration.deployment import eventually
-from tests.integration.device_program import ROOT, Program, prepare
+from tests.integration.device_program import ROOT, Program, give_job, prepare
 from tests.integration.features import rotation
 from tests.integration.sandbox.mqtt import Issued, issue
 
@@ -54,6 +54,23 @@ def test_a_device_joins_and_rotates_its_key_file(fleet, tmp_path):
     assert "PRIVATE" not in program.said()
     messages = eventually(lambda: fleet.messages(fleet.regions[0], name))
     assert {message["topic"] for message in messages} == {f"i/{name}/telemetry"}
+
+
+def test_a_rotation_by_hand_does_the_job_that_waits_and_tells_when_there_is_none(fleet, tmp_path):
+    name = "program-by-hand"
+    directory = prepare(fleet, tmp_path / "device", issue(name, fleet.ca), name)
+    address = ("--address", fleet.sandbox.regions[fleet.regions[0]]["mqtt"])
+
+    def rotate(code):
+        return Program(fleet, name, directory, *address, command="rotate").ended(code)
+
+    assert "no job waits" in rotate(0)
+    give_job(fleet, name)
+    rotate(0)
+    assert current(directory, name).id == rotated(fleet, name)
+    give_job(fleet, name, "-2", keyType="dsa")
+    assert "iotops: the rotation failed: keyType 'dsa' is none of ec256" in rotate(1)
+    assert current(directory, name).id == rotated(fleet, name)
 
 
 @pytest.fixture
