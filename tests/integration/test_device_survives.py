@@ -245,3 +245,23 @@ def test_messages_by_hand_whatever_is_in_them(fleet, joined):
     assert lines[-3:] == [
         f"e/{name}/said Grüße", rf"e/{name}/said \xff\x00 \xfe", rf"e/{name}/said two\nlines\x1b[31m",
     ]  # fmt: skip
+
+
+def test_a_reader_that_has_seen_enough(fleet, joined):
+    """``iotops device subscribe | head -1`` ends without a complaint."""
+    name, directory, _issued = joined
+    log = directory.with_name("errors")
+    words = ["-m", "iotops", "device", "subscribe", "--thing-name", name, "--directory", directory]
+    where = ["--endpoint", SERVER_NAME, *address(fleet, HOME), "--topic", f"e/{name}/#"]
+    with log.open("wb") as errors, subprocess.Popen(
+        [sys.executable, *map(str, (*words, *where))],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, stdout=subprocess.PIPE, stderr=errors,
+    ) as process:  # fmt: skip
+        eventually(lambda: "subscribed to" in log.read_text())
+        broker = fleet.sandbox.client("iot-data", HOME)
+        broker.publish(topic=f"e/{name}/said", qos=1, payload=b"one")
+        assert process.stdout.readline() == f"e/{name}/said one\n".encode()
+        process.stdout.close()
+        broker.publish(topic=f"e/{name}/said", qos=1, payload=b"two")
+        assert process.wait(20) == 130
+    assert "Broken" not in log.read_text()

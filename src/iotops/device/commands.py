@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -67,8 +68,13 @@ def subscribe(arguments: argparse.Namespace) -> int:
     """Print the messages of a topic."""
 
     def show(topic: str, payload: bytes) -> None:
-        sys.stdout.buffer.write(line_of(topic, payload))
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(line_of(topic, payload))
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # Else the interpreter would try again at its end, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise
 
     _on_line(arguments, Subscriber, topic=_topic(arguments.topic), count=arguments.count, heard=show)
     return 0
