@@ -43,7 +43,10 @@ class Api:
     """A fleet with the API in every region."""
 
     fleet: Deployment
-    names: set[str] = field(default_factory=set)
+    urls: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.urls = {region: provisioning.url(self.fleet, region) for region in REGIONS}
 
     def allow(self, *devices: Device, **changes: Any) -> None:
         """Put devices on the list."""
@@ -60,7 +63,7 @@ class Api:
 
     def post(self, body: Any, *, source: str = "127.77.0.1", region: str = HOME, **headers: str) -> tuple[int, Any]:
         """One request: status and answer."""
-        url = urlsplit(provisioning.url(self.fleet, region) + "/v1/device-provisioning")
+        url = urlsplit(self.urls[region] + "/v1/device-provisioning")
         connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=60, source_address=(source, 0))
         text = body if isinstance(body, bytes) else json.dumps(body).encode()
         try:
@@ -75,7 +78,10 @@ class Api:
         """Ask until there is an answer that holds; ``make`` makes each attempt's body."""
         end, pause = time.monotonic() + PATIENCE, 0.5
         while True:
-            status, answer = self.post(make(), **where)
+            try:
+                status, answer = self.post(make(), **where)
+            except OSError:  # the network gave it up
+                status, answer = 504, {}
             if status not in LATER or time.monotonic() > end:
                 return status, answer
             time.sleep(random.uniform(pause / 2, pause))

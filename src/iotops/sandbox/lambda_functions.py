@@ -25,11 +25,11 @@ from iotops.sandbox import execution_role
 from iotops.sandbox.patching import BaseChangedError, replace
 from iotops.sandbox.queues import queue_url
 
-# More processes than processors make every one of them slower; the rest wait, and a function that waits for another
-# one goes ahead after a while rather than never.
+# More processes than processors make every one of them slower; the rest wait. After a while some go ahead all the same,
+# as one that runs may wait for them; the others are throttled, as by AWS when the account's concurrency is used up.
 PROCESSES = 2 * (os.cpu_count() or 1)
 PATIENCE = 20.0  # seconds
-_slots = threading.BoundedSemaphore(PROCESSES)
+_slots, _spare = threading.BoundedSemaphore(PROCESSES), threading.BoundedSemaphore(PROCESSES)
 
 # The deployed package comes first on the path. When it cannot be imported here (its wheels are for the declared runtime
 # and architecture), it goes last, so that the sandbox's own packages are found before it.
@@ -66,12 +66,16 @@ _NOT_ASSUMABLE = "The role defined for the function cannot be assumed by Lambda.
 
 def _bounded(original: Any) -> Any:
     def execute_function_warm(func: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
-        taken = _slots.acquire(timeout=PATIENCE)
+        if _slots.acquire(timeout=PATIENCE):
+            slots = _slots
+        elif _spare.acquire(blocking=False):
+            slots = _spare
+        else:
+            return dict(lambda_svc._throttle_response("ConcurrentInvocationLimitExceeded", "Rate Exceeded."))
         try:
             return _with_failure(original(func, event, request_id))
         finally:
-            if taken:
-                _slots.release()
+            slots.release()
 
     return execute_function_warm
 
