@@ -51,7 +51,7 @@ types: .venv/test ## mypy over the plugins and the package
 	mypy
 
 unit: .venv/test ## Unit tests
-	pytest -q -n 2 tests/unit
+	pytest -q -n 2 -m 'not long' tests/unit
 
 molecule: .venv/test ## Every role on a shared sandbox
 	molecule test --all
@@ -68,7 +68,7 @@ e2e: .venv/test ## The commands of the README, as a new user runs them
 
 test-long: .venv/test .venv-awscli/ok .venv-pkilint/ok ## What needs more time than a CI run has
 	pytest -q -s -m long tests/faults
-	pytest -q -m long tests/integration tests/e2e
+	pytest -q -m long tests/unit tests/integration tests/e2e
 
 bench: .venv/test .venv-awscli/ok ## site.yml against the same work by hand; what it costs and takes that devices join; issuing; the check
 	python benchmarks/site.py
@@ -76,6 +76,7 @@ bench: .venv/test .venv-awscli/ok ## site.yml against the same work by hand; wha
 	python benchmarks/onboarding.py throughput
 	python benchmarks/issue.py
 	python benchmarks/replication.py
+	python benchmarks/provisioning.py
 	python benchmarks/device_memory.py
 
 build: .venv/test ## Collection tarball and wheel in dist/
