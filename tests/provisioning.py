@@ -44,7 +44,7 @@ TABLE, ZONE, DOMAIN = "iot-global-provisioning", "Z1", "iot.example.com"
 ENVIRONMENT = {
     "APPLICATION": "fleet", "AWS_REGION": AWAY, "TABLE": TABLE, "HOME_REGION": HOME, "DOMAIN_NAME": DOMAIN,
     "HOSTED_ZONE_ID": ZONE, "CLAIM_SECONDS": "60", "WAIT_SECONDS": "0", "LIFETIME_DAYS": "365",
-    "GRACE_SECONDS": "86400", "CLOUD_KEYS": "refused", "LOCATION_SOURCES": "database",
+    "GRACE_SECONDS": "86400", "CLOUD_KEYS": "refused", "EDGE_ONLY": "false", "LOCATION_SOURCES": "database",
 }  # fmt: skip
 RULES = {"regions": list(REGIONS), "default_region": HOME, "countries": {"KP": [], "CN": [FAR]}}
 FUNCTION_ARN = f"arn:aws:lambda:{AWAY}:123456789012:function:fleet-provision-device"

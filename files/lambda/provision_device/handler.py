@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import traceback
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ import s2
 import v1
 from answers import RefusedError, unavailable
 from botocore.exceptions import BotoCoreError, ClientError
+from location import is_of_edge
 from provisioning import provision
 
 PROTOCOLS: dict[str, ModuleType] = {"POST /v1/device-provisioning": v1, "POST /test/device-provisioning": s2}
@@ -28,6 +30,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """AWS Lambda's entry point."""
     protocol, thing = PROTOCOLS.get(str(event.get("routeKey")), v1), "?"
     try:
+        if os.environ["EDGE_ONLY"] == "true" and not is_of_edge(event):
+            raise RefusedError(403, "NotAllowed", "ask by the name of the API, not by its address")
         asked = protocol.read(event)
         thing = asked.thing
         answer = provision(asked, event, context.invoked_function_arn)

@@ -53,18 +53,24 @@ def locate(event: Mapping[str, Any], sources: Collection[str]) -> Location | Non
     """
     headers: Mapping[str, str] = event.get("headers") or {}
     if "edge" in sources and "x-origin-verify" in headers:
-        return _of_edge(headers)
+        return _of_edge(event)
     address = _public(event["requestContext"]["http"]["sourceIp"])
     if address is None:
         return None
     return next(filter(None, (_tried(source, address) for source in sources if source in BY_ADDRESS)), None)
 
 
-def _of_edge(headers: Mapping[str, str]) -> Location | None:
-    secret = _secret("provisioning-edge")
-    if not secret or not hmac.compare_digest(headers["x-origin-verify"].encode(), secret.encode()):
+def is_of_edge(event: Mapping[str, Any]) -> bool:
+    """Whether the request proves that it came through the distribution."""
+    proof, secret = (event.get("headers") or {}).get("x-origin-verify", ""), _secret("provisioning-edge")
+    return bool(secret) and hmac.compare_digest(proof.encode(errors="replace"), secret.encode())
+
+
+def _of_edge(event: Mapping[str, Any]) -> Location | None:
+    if not is_of_edge(event):
         _log.warning("edge does not locate a device: it does not prove to be the edge")
         return None
+    headers: Mapping[str, str] = event["headers"]
     # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/adding-cloudfront-headers.html
     latitude, longitude, country = (
         headers.get(f"cloudfront-viewer-{name}") for name in ("latitude", "longitude", "country")

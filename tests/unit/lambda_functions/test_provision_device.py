@@ -489,6 +489,17 @@ def test_all_instances_together_ask_route_53_once_in_a_while(package: SimpleName
     assert [call[1] for call in cloud.calls].count("list_resource_record_sets") == 1
 
 
+def test_behind_a_distribution_nobody_passes_it_by(
+    package: SimpleNamespace, cloud: Cloud, lamp: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_ONLY", "true")
+    for headers in ({}, {"x_origin_verify": ""}, {"x_origin_verify": "guess"}, {"x_origin_verify": "\ud800"}):
+        status, answer, _headers = ask(package, event(lamp.request(), **headers))
+        assert (status, answer["code"]) == (403, "NotAllowed")
+    require_nothing(cloud)
+    assert ask(package, event(lamp.request(), x_origin_verify="edge-secret"))[0] == 200
+
+
 # --- the protocol of devices that are in the field
 
 
