@@ -103,7 +103,7 @@ def test_within_the_quotas_nothing_fails_and_little_time_is_lost(sandbox: Sandbo
 
     A repair would be bound by the sandbox then, so it meets a part of them.
     """
-    drift = spoilt(sandbox, tmp_path, devices=1_000, rounds=20)
+    drift = spoilt(sandbox, tmp_path, devices=2_000, rounds=60)
 
     def took(module: str, part: float, **options: Any) -> tuple[dict[str, dict[str, Any]], float, float]:
         began, started = sandbox.now(), time.monotonic()
@@ -115,14 +115,14 @@ def test_within_the_quotas_nothing_fails_and_little_time_is_lost(sandbox: Sandbo
 
     sandbox.enforce_quotas()
     checked, seconds, needed = took("fleet_replication_info", 1.0, **CHECK, depth="full")
-    assert seconds < 1.15 * needed + 10, "ten seconds to start and to end"
+    assert seconds < 1.15 * needed
     assert seen(tmp_path) == drift.planted
     assert all(each["replication"]["throttled"] < 5 for each in checked.values())
     sandbox.lift_quotas()
     for operation, rate in default_quotas(HOME, OPERATIONS).items():
         sandbox.fault(service="iot", operation=operation, effect="throttle", rate=rate * SLOW)
     repaired, seconds, needed = took("fleet_replication", SLOW, share=0.9 * SLOW, remove_orphans=True)
-    assert seconds < 1.15 * needed + 10
+    assert seconds < 1.15 * needed
     assert [each["repair"]["failed"] for each in repaired.values()] == [0, 0]
     sandbox.clear_faults()
     everywhere(drift, tmp_path, "fleet_replication_info", **CHECK, depth="full")

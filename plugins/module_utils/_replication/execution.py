@@ -24,7 +24,7 @@ __all__ = ["PREFIX", "Execution", "Failure", "Machine"]
 
 PREFIX = "repairs"  # of keys in the artifact bucket; what lies below it expires
 ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
-MAX_DELAY = 10.0  # seconds between two looks
+MAX_DELAY = 3.0  # seconds between two looks
 Counts = dict[str, int]
 
 
