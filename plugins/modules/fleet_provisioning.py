@@ -13,7 +13,8 @@ description:
   - Puts names on the table of the provisioning API, each with the public key that its device signs with, takes names
     off, and gives names back.
   - The API writes the same items at the same time. Each write is conditional, and what the API is granting right now
-    stays as it is; the module then fails once it has done the rest, and names a device.
+    stays as it is; the module then fails once it has done the rest, and names a device. So it does when a name that is
+    to be given back is not on the list, in check mode too.
 author:
   - The iotops.fleet maintainers (@iotops)
 options:
@@ -23,6 +24,8 @@ options:
       - V(absent) takes names off. A device that has its certificate keeps it.
       - V(released) gives a name back whose request came to nothing, and leaves all others.
       - V(reset) lets a device that has its certificate ask for another one, and leaves all others.
+      - A key that comes with a name that is V(released) or V(reset) takes the place of the one on the list. A device
+        that lost its key cannot ask without it.
     type: str
     choices: [present, absent, released, reset]
     default: present
@@ -87,6 +90,15 @@ EXAMPLES = r"""
     table: iot-global-provisioning
     devices: [dev-1]
     state: released
+
+- name: Let a device that lost its key ask again, signed with its new one
+  iotops.fleet.fleet_provisioning:
+    region: eu-west-1
+    table: iot-global-provisioning
+    devices:
+      - thing_name: dev-1
+        public_key: "{{ lookup('ansible.builtin.file', 'dev-1.pub.pem') }}"
+    state: reset
 """
 
 RETURN = r"""
@@ -101,6 +113,7 @@ provisioning:
 """
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.exceptions import AnsibleAWSError
@@ -108,7 +121,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from ansible_collections.iotops.fleet.plugins.module_utils._aws.progress import write_progress
 from ansible_collections.iotops.fleet.plugins.module_utils._provisioning.entries import Entries, from_file, from_list
-from ansible_collections.iotops.fleet.plugins.module_utils._provisioning.table import STATES, Table, plan, shown
+from ansible_collections.iotops.fleet.plugins.module_utils._provisioning.table import STATES, Plan, Table, plan, shown
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import Item
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import (
     MISSING_CODES,
@@ -127,6 +140,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 }
 GIVEN_BY = ("devices", "path")
 SHOWN = 100
+NAMED = 5
 
 
 def _now() -> int:
@@ -154,7 +168,7 @@ def ensure(module: AnsibleAWSModule) -> dict[str, Any]:
     """Make the list what is wanted and return the module's result.
 
     Raises:
-        FleetError: no threads, no table, names that cannot be, or one that a request is being granted for.
+        FleetError: no threads, no table, or names that cannot be, are unknown, or are being granted a request.
 
     """
     params = module.params
@@ -183,13 +197,20 @@ def ensure(module: AnsibleAWSModule) -> dict[str, Any]:
             "after": {change.name: shown(change.after) for change in touched if change.after},
         },
     }
-    if planned.busy:
-        raise FleetError(
-            f"{min(planned.busy)} and {len(planned.busy) - 1} more are being granted a request, and stay as they are: "
-            "run again in a minute",
-            **result,
-        )
+    if told := "; ".join(left_alone(planned)):
+        raise FleetError(told, **result)
     return result
+
+
+def left_alone(planned: Plan) -> Iterator[str]:
+    """What to say of the names that nothing could be done for."""
+    if planned.busy:
+        more = f"{min(planned.busy)} and {len(planned.busy) - 1} more"
+        yield f"{more} are being granted a request, and stay as they are: run again in a minute"
+    if planned.unknown:
+        first = ", ".join(sorted(planned.unknown)[:NAMED])
+        more = f"{first} and {max(0, len(planned.unknown) - NAMED)} more"
+        yield f"{more} are not on the list: correct the names, or put them on it with state=present"
 
 
 def main() -> None:

@@ -65,7 +65,7 @@ from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ansible_collections.iotops.fleet.plugins.module_utils._provisioning.table import listed, shown
+from ansible_collections.iotops.fleet.plugins.module_utils._provisioning.table import STATUSES, listed, shown
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import Item
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.writes import existing
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import none_if_missing, run_module
@@ -91,7 +91,7 @@ def main() -> None:
     spec: dict[str, Any] = {
         "table": {"type": "str", "required": True},
         "names": {"type": "list", "elements": "str"},
-        "status": {"type": "str", "choices": ["unprovisioned", "provisioning", "provisioned"]},
+        "status": {"type": "str", "choices": list(STATUSES)},
     }
     run_module(AnsibleAWSModule(argument_spec=spec, supports_check_mode=True), read)
 

@@ -120,7 +120,7 @@ def test_a_name_is_given_back_and_no_other_one(region: Region, state: str, touch
     put(region, "done", "provisioned", BEFORE, public_key={"S": ONE}, prov_datetime={"S": "2026-01-01T00:00:00"})
     put(region, "free", "unprovisioned")
     before = items(region)
-    wanted = ["hanging", "done", "free", "unknown"]
+    wanted = ["hanging", "done", "free"]
     assert provisioning(region, devices=wanted, state=state)["changed"] == 1
     assert items(region) == {
         **before,
@@ -131,6 +131,32 @@ def test_a_name_is_given_back_and_no_other_one(region: Region, state: str, touch
             "revision": {"N": "8"},
         },
     }
+
+
+@pytest.mark.parametrize(("state", "status"), [("released", "provisioning"), ("reset", "provisioned")])
+def test_a_name_is_given_back_to_the_key_that_comes_with_it(region: Region, state: str, status: str) -> None:
+    put(region, "lost", status, BEFORE, public_key={"S": ONE})
+    wanted = [{"thing_name": "lost", "public_key": OTHER}]
+    assert provisioning(region, devices=wanted, state=state)["changed"] == 1
+    assert items(region)["lost"] == {
+        "thing_name": {"S": "lost"},
+        "prov_status": {"S": "unprovisioned"},
+        "public_key": {"S": OTHER},
+        "revision": {"N": "8"},
+    }
+
+
+@pytest.mark.parametrize(("state", "status"), [("released", "provisioning"), ("reset", "provisioned")])
+def test_who_is_not_on_the_list_cannot_be_given_back_and_the_rest_is_done(
+    region: Region, state: str, status: str
+) -> None:
+    put(region, "known", status, BEFORE)
+    wanted = ["known", *(f"typo-{number}" for number in range(7))]
+    for check, left in ((True, status), (False, "unprovisioned"), (True, "unprovisioned")):
+        message = region.refusal("fleet_provisioning", check=check, table=TABLE, devices=wanted, state=state)
+        assert message.startswith("typo-0, typo-1, typo-2, typo-3, typo-4 and 2 more are not on the list: correct")
+        assert items(region)["known"]["prov_status"] == {"S": left}
+    assert list(items(region)) == ["known"]
 
 
 @pytest.mark.parametrize("state", ["absent", "released"])

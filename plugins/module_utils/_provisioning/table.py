@@ -20,7 +20,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._registry.writes impo
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError, api_call, error_code
 
 STATES = ("present", "absent", "released", "reset")
-FREE, TAKEN, DONE = "unprovisioned", "provisioning", "provisioned"
+STATUSES = FREE, TAKEN, DONE = ("unprovisioned", "provisioning", "provisioned")
 ATTEMPTS = 5  # against the function, which writes an item a few times in a second
 # What a device that is on the list for the first time has not.
 OF_A_CLAIM = ("aws_region", "claim", "nonces", "prov_datetime")
@@ -37,10 +37,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done: ``busy`` are the names that a request is being granted for."""
+    """What is to be done; ``busy`` is being granted a request, ``unknown`` is not there to be given back."""
 
     changes: list[Change]
     busy: list[str]
+    unknown: list[str]
 
 
 def plan(state: str, entries: Entries, items: dict[str, Item], now: int) -> Plan:
@@ -52,7 +53,8 @@ def plan(state: str, entries: Entries, items: dict[str, Item], now: int) -> Plan
         for name in differing
         if name not in set(busy)
     ]
-    return Plan(changes, busy)
+    unknown = [] if state in ("present", "absent") else [name for name in entries if name not in items]
+    return Plan(changes, busy, unknown)
 
 
 def _differs(state: str, key: str, item: Item) -> bool:
@@ -70,11 +72,12 @@ def _is_busy(item: Item, now: int) -> bool:
 def _after(state: str, name: str, key: str, item: Item) -> Item | None:
     if state == "absent":
         return None
+    given = {"public_key": key} if key else {}
     if state == "present":
         known = item or {"thing_name": name, "prov_status": FREE}
-        return {**known, **({"public_key": key} if key else {}), "revision": _next(item)}
+        return {**known, **given, "revision": _next(item)}
     kept = {attribute: value for attribute, value in item.items() if attribute not in OF_A_CLAIM}
-    return {**kept, "prov_status": FREE, "revision": _next(item)}
+    return {**kept, **given, "prov_status": FREE, "revision": _next(item)}
 
 
 def _next(item: Item) -> int:
@@ -197,4 +200,4 @@ def _devices(items: Iterator[Item]) -> Iterator[Item]:
     return (item for item in items if "#" not in item["thing_name"])
 
 
-__all__ = ["STATES", "Change", "Plan", "Table", "listed", "plan", "shown", "write"]
+__all__ = ["STATES", "STATUSES", "Change", "Plan", "Table", "listed", "plan", "shown", "write"]
