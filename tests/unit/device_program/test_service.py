@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from iotops.cli import build_parser
-from iotops.device.errors import DeviceError, NotNow, TurnedAway
+from iotops.device.errors import Denied, DeviceError, NotNow, TurnedAway
 
 RUNBOOK = (Path(__file__).parents[3] / "docs/runbooks/be_a_device.md").read_text()
 UNITS = {
@@ -48,6 +48,20 @@ def test_a_device_that_can_only_end_again_is_not_started_again():
     codes = {int(code) for code in service("iotops-device@.service")["RestartPreventExitStatus"].split()}
     assert codes == {DeviceError.code, TurnedAway.code}
     assert NotNow.code not in codes
+
+
+def test_a_device_that_is_not_on_the_list_yet_asks_again():
+    found = service("iotops-provision@.service")
+    assert (found["Type"], found["Restart"]) == ("oneshot", "on-failure")
+    assert int(found["RestartSec"]) >= 60, "a fleet that waits for its list is no burden to the API"
+    prevented = {int(code) for code in found["RestartPreventExitStatus"].split()}
+    assert prevented == {DeviceError.code}
+    assert Denied.code not in prevented
+
+
+def test_a_device_is_started_once_there_is_a_certificate_however_long_that_took():
+    assert "\nOnSuccess=iotops-device@%i.service\n" in UNITS["iotops-provision@.service"]
+    assert "Requires=" not in UNITS["iotops-device@.service"], "it would fail with the first refusal, for good"
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
