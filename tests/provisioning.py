@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -165,22 +166,30 @@ class Cloud:
         found = {"fleet-issuing-ca": self.ca.key_pem() + self.ca.pem, "fleet-provisioning-edge": "edge-secret"}
         return {"SecretString": found[SecretId]}
 
-    def get_health_check_status(self, region: str, HealthCheckId: str) -> dict[str, Any]:
-        status = "Failure: no answer" if HealthCheckId in self.failing else "Success: TCP"
-        return {"HealthCheckObservations": [{"StatusReport": {"Status": status}}] * 3}
+    def get_metric_data(self, region: str, MetricDataQueries: list[Any], **when: Any) -> dict[str, Any]:
+        assert region == "us-east-1"
+        assert when["EndTime"] - when["StartTime"] == timedelta(minutes=5)
+        times, results = [when["EndTime"] - timedelta(minutes=age) for age in (3, 1, 2)], []
+        for query in MetricDataQueries:
+            metric = query["MetricStat"]["Metric"]
+            assert (metric["Namespace"], metric["MetricName"]) == ("AWS/Route53", "HealthCheckStatus")
+            [check] = [each["Value"] for each in metric["Dimensions"]]
+            values = [1.0, 0.0, 1.0] if check in self.failing else [0.0, 1.0, 0.0]
+            results.append({"Id": query["Id"], "Timestamps": times, "Values": values})
+        return {"MetricDataResults": results}
 
     def pages(self, service: str, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """All pages of a listing."""
         assert service == "route53"
         yield self.carry_out(AWAY, operation, arguments)
 
-    def list_resource_record_sets(self, region: str, HostedZoneId: str) -> dict[str, Any]:
-        assert HostedZoneId == ZONE
-        other = {"Name": f"x.{DOMAIN}.", "Type": "CNAME", "Region": "eu-west-2"}
-        records = [{"Name": f"{DOMAIN}.", "Type": "NS"}, other]
+    def list_resource_record_sets(self, region: str, **zone: str) -> dict[str, Any]:
+        assert zone == {"HostedZoneId": ZONE, "StartRecordName": f"{DOMAIN}.", "StartRecordType": "CNAME"}
+        records = []
         for each in sorted(self.published):
             records.append({"Name": f"{DOMAIN}.", "Type": "CNAME", "Region": each, "HealthCheckId": each})
-        return {"ResourceRecordSets": records}
+        other = {"Name": f"x.{DOMAIN}.", "Type": "CNAME", "Region": "eu-west-2"}
+        return {"ResourceRecordSets": [*records, other]}
 
     def _items(self, region: str, table: str) -> dict[str, Any]:
         if table == TABLE:
@@ -205,6 +214,7 @@ def _holds(old: dict[str, Any] | None, condition: dict[str, Any], plain: Any) ->
         "attribute_not_exists(WriteId)": not old,
         "WriteId = :read": bool(old) and old.get("WriteId") == read,
         "revision = :read": bool(old) and old.get("revision") == read,
+        "attribute_not_exists(thing_name)": not old,
         "attribute_exists(thing_name) AND attribute_not_exists(revision)": bool(old) and "revision" not in old,
     }
     return held[expression]
@@ -220,11 +230,12 @@ class Device:
         self.thing, self.key = thing, key or new_key()
 
     def item(self, **changes: Any) -> dict[str, Any]:
-        """What the list has of it."""
-        return {
+        """What the list has of it; what is None it has not."""
+        item = {
             "thing_name": self.thing, "prov_status": "unprovisioned", "public_key": public_pem(self.key), "revision": 1,
             **changes,
         }  # fmt: skip
+        return {name: value for name, value in item.items() if value is not None}
 
     def request(self, **changes: Any) -> dict[str, Any]:
         """A request of the fleet's own protocol; a member of None is left out. What is changed is signed as it is."""

@@ -25,7 +25,7 @@ class Asked:
 
     ``wanted``: the key that is to be certified, None where the cloud makes it (of ``cloud_key``). ``prove`` gets the
     item of the list (``{}``: there is none) and raises RefusedError unless the request is of that device. ``nonce`` is
-    empty in a protocol without one; ``sent_at`` is in epoch seconds.
+    empty in a protocol without one.
     """
 
     thing: str
@@ -33,7 +33,6 @@ class Asked:
     cloud_key: str
     prove: Callable[[Item], None]
     nonce: str = ""
-    sent_at: int = 0
 
 
 def members_of(event: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 TABLE = os.environ["TABLE"]
 HOME = os.environ["HOME_REGION"]
 FREE, TAKEN, DONE = "unprovisioned", "provisioning", "provisioned"
-WINDOW = 600  # seconds that a nonce is remembered: as long as any clock's request is taken
+WINDOW = 660  # seconds that a nonce is remembered: longer than any clock's request is taken
 MOST_NONCES = 100  # of one device in that time
 ATTEMPTS = 15  # against other requests of the same device
 
@@ -34,7 +34,7 @@ class Claim(NamedTuple):
     certificate_pem: str
     certificate_id: str
     issuer: str  # SHA-256 of the issuing CA's DER
-    replaces: str  # certificateId of a claim that came to nothing; empty: none
+    replaces: tuple[str, ...]  # certificateIds that were given before and are of no use any more
     is_done: bool
 
 
@@ -46,7 +46,8 @@ def key_id(asked: Asked) -> str:
 def take(asked: Asked, make: Callable[[], Item]) -> Claim:
     """The claim of who asks: the one that it has, or a new one of what ``make`` returns.
 
-    ``make`` gives ``{region, certificate_pem, certificate_id, issuer}``, and is called once at most.
+    ``make`` gives ``{region, certificate_pem, certificate_id, issuer, not_after}``, the latter in epoch seconds, and is
+    called once at most.
 
     Raises:
         RefusedError: the name is not this device's, or somebody else is on it.
@@ -57,38 +58,39 @@ def take(asked: Asked, make: Callable[[], Item]) -> Claim:
         item, now = read(asked.thing), int(datetime.now(UTC).timestamp())
         asked.prove(item)
         changes = _remembered(asked, item, now)
-        claim = _own(asked, item, now)
-        if claim is None:
+        held = _own(asked, item, now)
+        if held and item["prov_status"] == TAKEN:
+            changes["claim"] = {**held, "until": _until(now)}
+        elif not held:
             made = made or make()
-            held: Item = item.get("claim", {}) if item["prov_status"] == TAKEN else {}
-            claim = Claim(asked.thing, replaces=held.get("certificate_id", ""), is_done=False, **made)
-            changes |= _taken(claim, key_id(asked), now)
+            held = _new(made, key_id(asked), _replaced(item), now)
+            changes |= {"prov_status": TAKEN, "aws_region": made["region"], "claim": held}
         if not changes or write(item, changes):
-            return claim
+            return _claim(asked.thing, {**item, **changes})
     raise unavailable("many requests of this device at once", retry_after=2)
 
 
-def settle(claim: Claim, changes: Item) -> None:
-    """Give the claim its end, unless it is somebody else's by now."""
-    for _attempt in range(ATTEMPTS):
-        item = read(claim.thing)
-        is_ours = item.get("claim", {}).get("certificate_id") == claim.certificate_id
-        if not is_ours or item["prov_status"] != TAKEN:
-            return
-        if write(item, changes):
-            return
-    raise unavailable("many requests of this device at once", retry_after=2)
-
-
-def done(claim: Claim) -> None:
-    """The device has its certificate."""
+def done(claim: Claim) -> bool:
+    """The device has its certificate; whether the claim was still its own."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    settle(claim, {"prov_status": DONE, "prov_datetime": now, "aws_region": claim.region})
+    return _settled(claim, {"prov_status": DONE, "prov_datetime": now, "aws_region": claim.region})
 
 
 def given_back(claim: Claim) -> None:
-    """The name is free again; nothing else knows of the certificate."""
-    settle(claim, {"prov_status": FREE, "claim": None, "aws_region": None})
+    """The name is free again; nothing else may know of the certificate."""
+    _settled(claim, {"prov_status": FREE, "claim": None, "aws_region": None})
+
+
+def _settled(claim: Claim, changes: Item) -> bool:
+    for _attempt in range(ATTEMPTS):
+        item = read(claim.thing)
+        if item.get("claim", {}).get("certificate_id") != claim.certificate_id:
+            return False
+        if item["prov_status"] != TAKEN:
+            return bool(item["prov_status"] == DONE)
+        if write(item, changes):
+            return True
+    raise unavailable("many requests of this device at once", retry_after=2)
 
 
 def read(thing: str) -> Item:
@@ -98,11 +100,16 @@ def read(thing: str) -> Item:
 
 
 def write(item: Item, changes: Item) -> bool:
-    """Change an item (None removes an attribute) if it is as it was read; whether it was."""
+    """Change an item (None removes an attribute) if it is as it was read; whether it was.
+
+    ``{}`` was no item; ``changes`` have its thing_name then.
+    """
     new = {name: value for name, value in {**item, **changes}.items() if value is not None}
     new["revision"] = item.get("revision", 0) + 1
     condition: Item = {"ConditionExpression": "attribute_exists(thing_name) AND attribute_not_exists(revision)"}
-    if "revision" in item:
+    if not item:
+        condition = {"ConditionExpression": "attribute_not_exists(thing_name)"}
+    elif "revision" in item:
         condition = {
             "ConditionExpression": "revision = :read",
             "ExpressionAttributeValues": typed({":read": item["revision"]}),
@@ -116,41 +123,47 @@ def write(item: Item, changes: Item) -> bool:
     return True
 
 
-def _own(asked: Asked, item: Item, now: int) -> Claim | None:
-    """The claim that who asks has already; None where it may have a new one."""
+def _own(asked: Asked, item: Item, now: int) -> Item:
+    """The claim that who asks has already; empty where it may have a new one."""
     status, held = item.get("prov_status"), item.get("claim", {})
     if status == FREE:
-        return None
+        return {}
     if status not in (TAKEN, DONE):
         raise RefusedError(403, "NotAllowed", "the name is not to be given away")
     if held and held["key"] and held["key"] == key_id(asked):
-        return Claim(
-            thing=asked.thing,
-            region=item["aws_region"],
-            certificate_pem=held["certificate_pem"],
-            certificate_id=held["certificate_id"],
-            issuer=held["issuer"],
-            replaces=held.get("replaces", ""),
-            is_done=status == DONE,
-        )
+        return held if held["not_after"] > now else {}
     if status == DONE:
         raise RefusedError(409, "AlreadyProvisioned", "the device has a certificate of another key")
     if (left := held.get("until", 0) - now) > 0:
         raise RefusedError(409, "InProgress", "another request of the device is being granted", retry_after=left)
-    return None
+    return {}
 
 
-def _taken(claim: Claim, key: str, now: int) -> Item:
-    held = {
-        "key": key,
-        "certificate_pem": claim.certificate_pem,
-        "certificate_id": claim.certificate_id,
-        "issuer": claim.issuer,
-        "claimed_at": now,
-        "until": now + int(os.environ["CLAIM_SECONDS"]),
-        **({"replaces": claim.replaces} if claim.replaces else {}),
-    }
-    return {"prov_status": TAKEN, "aws_region": claim.region, "claim": held}
+def _replaced(item: Item) -> list[str]:
+    held = item.get("claim", {}) if item["prov_status"] != FREE else {}
+    return [*held.get("replaces", []), held["certificate_id"]] if held else []
+
+
+def _new(made: Item, key: str, replaces: list[str], now: int) -> Item:
+    facts = {name: made[name] for name in ("certificate_pem", "certificate_id", "issuer", "not_after")}
+    return {**facts, "key": key, "replaces": replaces, "claimed_at": now, "until": _until(now)}
+
+
+def _until(now: int) -> int:
+    return now + int(os.environ["CLAIM_SECONDS"])
+
+
+def _claim(thing: str, item: Item) -> Claim:
+    held = item["claim"]
+    return Claim(
+        thing=thing,
+        region=item["aws_region"],
+        certificate_pem=held["certificate_pem"],
+        certificate_id=held["certificate_id"],
+        issuer=held["issuer"],
+        replaces=tuple(held["replaces"]),
+        is_done=item["prov_status"] == DONE,
+    )
 
 
 def _remembered(asked: Asked, item: Item, now: int) -> Item:

@@ -50,7 +50,7 @@ def bring_in(claim: Claim, place: Place) -> None:
         RefusedError: the registry says that the device is not to be.
 
     """
-    if read("revocations", place.region, Key=f"thing:{claim.thing}"):
+    if _revocations(claim, place.region):
         raise not_allowed("the device is revoked")
     row = change("device-inventory", lambda row: decided(row, claim, place), place.region, ThingName=claim.thing)
     if not _is_applied(row, place.region):
@@ -61,15 +61,54 @@ def bring_in(claim: Claim, place: Place) -> None:
         _wait(row, place.region)
 
 
+def require_in(claim: Claim, place: Place) -> None:
+    """Refuse a device that has its certificate and may not use it any more.
+
+    Raises:
+        RefusedError: as the region knows it. One that it does not know yet is on its way there.
+
+    """
+    row = read("device-inventory", place.region, ThingName=claim.thing)
+    if not row:
+        return
+    revoked, now = _revocations(claim, place.region), datetime.now(UTC)
+    if not is_known(claim, row) or rows.effective_status(row, claim.certificate_id, revoked, now) != "ACTIVE":
+        raise not_allowed("the device, or its certificate, is not ACTIVE any more")
+
+
+def is_in(claim: Claim, place: Place) -> bool:
+    """Whether the region's row has the certificate."""
+    return is_known(claim, read("device-inventory", place.region, ThingName=claim.thing))
+
+
+def withdraw(claim: Claim, place: Place) -> None:
+    """Revoke the certificate of a claim that became somebody else's meanwhile."""
+
+    def revoked(row: Row) -> Row | None:
+        if not is_known(claim, row):
+            return None
+        entry = {**row["Certificates"][claim.certificate_id], "Status": "REVOKED"}
+        return {"Certificates": {**row["Certificates"], claim.certificate_id: entry}}
+
+    change("device-inventory", revoked, place.region, ThingName=claim.thing)
+
+
+def is_known(claim: Claim, row: Row) -> bool:
+    """Whether a row has the certificate."""
+    return claim.certificate_id in row.get("Certificates", {})
+
+
 def decided(row: Row, claim: Claim, place: Place) -> Row | None:
     """What changes in the row of a device that has claimed its name; None when it has the certificate."""
     now = datetime.now(UTC)
     if row and row["State"] != "ACTIVE":
         raise not_allowed(f"the device is {row['State']}")
-    if row and claim.certificate_id in row["Certificates"]:
+    if is_known(claim, row):
+        if row["Certificates"][claim.certificate_id]["Status"] != "ACTIVE":
+            raise not_allowed("the certificate is not ACTIVE any more")
         return None
     if row and rotation.is_full(row, now, most=rows.MAX_CERTIFICATES):
-        raise not_allowed(f"the device has {rows.MAX_CERTIFICATES} certificates that are valid")
+        raise not_allowed("the device has too many certificates that have not expired")
     entry = _entry(claim, place.region, now)
     current = {
         "CertificateId": claim.certificate_id,
@@ -117,14 +156,22 @@ def _entry(claim: Claim, region: str, now: datetime) -> Row:
     }
 
 
-def _leaving(row: Row, replaced: str, now: datetime) -> Row:
+def _leaving(row: Row, replaced: tuple[str, ...], now: datetime) -> Row:
     """The other certificates: one whose key was lost on the way is revoked, those in use have their grace."""
     grace = timedelta(seconds=int(os.environ["GRACE_SECONDS"]))
     leaving = {"RetireAt": rows.timestamp(now + grace), "RevokeAt": rows.timestamp(now + 2 * grace)}
     return {
-        key: {**each, "Status": "REVOKED"} if key == replaced else {**leaving, **each}
+        key: {**each, "Status": "REVOKED"} if key in replaced else {**leaving, **each}
         for key, each in rotation.unexpired(row, now).items()
     }
+
+
+def _revocations(claim: Claim, region: str) -> list[str]:
+    """The keys of ``revocations`` that keep the device or its certificate out."""
+    serial = format(x509.load_pem_x509_certificate(claim.certificate_pem.encode()).serial_number, "x")
+    entry = {"IssuerFingerprint": claim.issuer, "Serial": serial}
+    keys = rows.revocation_keys({"ThingName": claim.thing, "Certificates": {claim.certificate_id: entry}})
+    return [key for key in keys if read("revocations", region, Key=key)]
 
 
 def _is_applied(row: Row, region: str) -> bool:

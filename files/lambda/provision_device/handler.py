@@ -17,8 +17,9 @@ import s2
 import v1
 from answers import RefusedError, unavailable
 from botocore.exceptions import BotoCoreError, ClientError
-from location import is_of_edge
+from location import require_edge
 from provisioning import provision
+from rows import RowKeepsChangingError
 
 PROTOCOLS: dict[str, ModuleType] = {"POST /v1/device-provisioning": v1, "POST /test/device-provisioning": s2}
 
@@ -30,14 +31,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """AWS Lambda's entry point."""
     protocol, thing = PROTOCOLS.get(str(event.get("routeKey")), v1), "?"
     try:
-        if os.environ["EDGE_ONLY"] == "true" and not is_of_edge(event):
-            raise RefusedError(403, "NotAllowed", "ask by the name of the API, not by its address")
+        if os.environ["EDGE_ONLY"] == "true":
+            require_edge(event)
         asked = protocol.read(event)
         thing = asked.thing
         answer = provision(asked, event, context.invoked_function_arn)
     except RefusedError as refusal:
         return _refused(protocol, thing, refusal)
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, RowKeepsChangingError) as error:
         _log.error("%s", json.dumps({"thing": thing, "error": type(error).__name__, "at": _place(error)}))
         return _refused(protocol, thing, unavailable("what is needed does not answer"))
     _log.info("%s", json.dumps({"thing": thing, "code": "Granted", "region": answer.region, "why": answer.reason}))

@@ -25,6 +25,7 @@ from urllib.parse import urlencode
 
 import _geoip_geolite2
 import maxminddb
+from answers import RefusedError, unavailable
 from aws import aws
 from botocore.exceptions import BotoCoreError, ClientError
 from choosing import Location
@@ -36,6 +37,7 @@ IPSTACK = "api.ipstack.com"
 IPSTACK_SECONDS = 2  # for each of connecting and answering
 MOST = 65536  # bytes of an answer
 SECRETS_ARE_KEPT = 60  # seconds
+AGAIN = 2  # seconds after which one that could not be read is tried again
 
 _log = logging.getLogger()
 _secrets: dict[str, tuple[float, str]] = {}
@@ -60,14 +62,26 @@ def locate(event: Mapping[str, Any], sources: Collection[str]) -> Location | Non
     return next(filter(None, (_tried(source, address) for source in sources if source in BY_ADDRESS)), None)
 
 
-def is_of_edge(event: Mapping[str, Any]) -> bool:
-    """Whether the request proves that it came through the distribution."""
+def require_edge(event: Mapping[str, Any]) -> None:
+    """Refuse a request that did not come through the distribution.
+
+    Raises:
+        RefusedError: it did not, or nobody can tell now.
+
+    """
+    if not _secret("provisioning-edge"):
+        raise unavailable("what the edge proves itself by cannot be read")
+    if not _is_of_edge(event):
+        raise RefusedError(403, "NotAllowed", "ask by the name of the API, not by its address")
+
+
+def _is_of_edge(event: Mapping[str, Any]) -> bool:
     proof, secret = (event.get("headers") or {}).get("x-origin-verify", ""), _secret("provisioning-edge")
     return bool(secret) and hmac.compare_digest(proof.encode(errors="replace"), secret.encode())
 
 
 def _of_edge(event: Mapping[str, Any]) -> Location | None:
-    if not is_of_edge(event):
+    if not _is_of_edge(event):
         _log.warning("edge does not locate a device: it does not prove to be the edge")
         return None
     headers: Mapping[str, str] = event["headers"]
@@ -170,17 +184,18 @@ def _location(latitude: Any, longitude: Any, country: Any, continent: Any = "") 
 
 
 def _secret(name: str) -> str:
-    """The text of ``<application>-<name>``, as it was a minute ago at most; "" when it cannot be read."""
+    """The text of ``<application>-<name>``, as it was a minute ago, or when it could be read; "" when never."""
     until, text = _secrets.get(name, (0.0, ""))
     if time.monotonic() >= until:
-        text = _read(f"{os.environ['APPLICATION']}-{name}")
-        _secrets[name] = (time.monotonic() + SECRETS_ARE_KEPT, text)
+        found = _read(f"{os.environ['APPLICATION']}-{name}")
+        text = text if found is None else found
+        _secrets[name] = (time.monotonic() + (AGAIN if found is None else SECRETS_ARE_KEPT), text)
     return text
 
 
-def _read(secret: str) -> str:
+def _read(secret: str) -> str | None:
     try:
         return str(aws("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]).strip()
     except (BotoCoreError, ClientError) as error:
         _log.warning("the secret %s cannot be read: %s", secret, type(error).__name__)
-        return ""
+        return None

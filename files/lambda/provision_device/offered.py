@@ -1,7 +1,9 @@
 """The regions that devices find by the fleet's name now: in Route 53, and not failing there.
 
-Route 53 takes five requests a second of an account, so all functions of all regions share what one of them has read: it
-is in an item of the list, whose name no thing can have.
+What Route 53 says is in an item of the list, whose name no thing can have. All functions of all regions go by it, and
+one of them at a time reads it anew: Route 53 takes five requests a second of an account. What its health checks see is
+in CloudWatch of us-east-1, in one request.
+https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/monitoring-health-checks.html
 """
 
 from __future__ import annotations
@@ -9,59 +11,89 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import claims
-from aws import aws, pages, typed
+from asked import Item
+from aws import aws, pages
 from botocore.exceptions import BotoCoreError, ClientError
+from rows_table import APPLICATION
 
-NAME = "regions#health"
-FRESH, USABLE = 30, 900  # seconds; what is older than the latter is not believed
-# https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/dns-failover-determining-health-of-endpoints.html
-HEALTHY = 0.18  # of the checkers
+NAME = f"regions#{APPLICATION}"
+FRESH = 30  # seconds
+METRICS = "us-east-1"
+LOOK_BACK = timedelta(minutes=5)
 
 _log = logging.getLogger()
 _known: list[tuple[float, frozenset[str]]] = []
 
 
-def regions() -> frozenset[str]:
-    """The regions that may be offered to a device; empty where nobody can tell."""
+def regions(otherwise: Collection[str]) -> frozenset[str]:
+    """The regions that may be offered to a device.
+
+    ``otherwise`` are they where nobody has ever been able to tell: who is sent to one that is not well is sent on.
+    """
     now = time.time()
     if not _known or now - _known[0][0] > FRESH:
-        _known[:] = [_shared(now)]
+        item = claims.read(NAME)
+        if now - item.get("read_at", 0) > FRESH:
+            item = _read_anew(item, now)
+        _known[:] = [(now, frozenset(item.get("regions", otherwise)))]
     return _known[0][1]
 
 
-def _shared(now: float) -> tuple[float, frozenset[str]]:
-    item = claims.read(NAME)
-    read_at = item.get("read_at", 0)
-    if now - read_at <= FRESH:
-        return read_at, frozenset(item["regions"])
+def _read_anew(item: Item, now: float) -> Item:
+    """The item with what Route 53 says; as it was where somebody else is at it, or nobody can tell."""
+    if not claims.write(item, {"thing_name": NAME, "read_at": int(now)}):
+        return item
     try:
-        found = sorted(_read())
+        found = sorted(_published_and_well(now))
     except (ClientError, BotoCoreError) as error:
         _log.warning("Route 53 could not be read: %s", type(error).__name__)
-        usable = now - read_at <= USABLE
-        return now, frozenset(item["regions"] if usable else ())
-    # Whoever was faster has read the same.
-    item = {"thing_name": NAME, "read_at": int(now), "regions": found}
-    aws("dynamodb", claims.HOME).put_item(TableName=claims.TABLE, Item=typed(item))
-    return now, frozenset(found)
+        return item
+    claims.write(claims.read(NAME), {"regions": found})
+    return {**item, "regions": found}
 
 
-def _read() -> set[str]:
-    name = os.environ["DOMAIN_NAME"].rstrip(".") + "."
-    found = set()
-    for page in pages("route53", "list_resource_record_sets", HostedZoneId=os.environ["HOSTED_ZONE_ID"]):
+def _published_and_well(now: float) -> set[str]:
+    checks = _published()
+    failing = _failing([check for check in checks.values() if check], now)
+    return {region for region, check in checks.items() if check not in failing}
+
+
+def _published() -> dict[str, str]:
+    """Region -> the health check of its record, empty for none."""
+    name, found = os.environ["DOMAIN_NAME"].rstrip(".") + ".", {}
+    zone = {"HostedZoneId": os.environ["HOSTED_ZONE_ID"], "StartRecordName": name, "StartRecordType": "CNAME"}
+    for page in pages("route53", "list_resource_record_sets", **zone):
         for record in page["ResourceRecordSets"]:
-            if record["Name"] == name and "Region" in record and _is_healthy(record.get("HealthCheckId", "")):
-                found.add(record["Region"])
+            if record["Name"] != name:
+                return found
+            if "Region" in record:
+                found[record["Region"]] = record.get("HealthCheckId", "")
     return found
 
 
-def _is_healthy(check: str) -> bool:
-    """Whether Route 53 would answer with the record: more than 18 % of its checkers reach the region, or none looks."""
-    if not check:
-        return True
-    seen = aws("route53").get_health_check_status(HealthCheckId=check)["HealthCheckObservations"]
-    good = sum(1 for each in seen if each["StatusReport"]["Status"].startswith("Success"))
-    return not seen or good > HEALTHY * len(seen)
+def _failing(checks: list[str], now: float) -> set[str]:
+    """Those whose last minute was not well; one that CloudWatch knows nothing of is new."""
+    if not checks:
+        return set()
+    end = datetime.fromtimestamp(now, UTC) + timedelta(minutes=1)
+    queries = [_query(number, check) for number, check in enumerate(checks)]
+    answer = aws("cloudwatch", METRICS).get_metric_data(
+        MetricDataQueries=queries, StartTime=end - LOOK_BACK, EndTime=end
+    )
+    seen = {each["Id"]: zip(each["Timestamps"], each["Values"], strict=True) for each in answer["MetricDataResults"]}
+    last = {name: max(points, default=(now, 1))[1] for name, points in seen.items()}
+    return {check for number, check in enumerate(checks) if last.get(f"c{number}", 1) < 1}
+
+
+def _query(number: int, check: str) -> dict[str, Any]:
+    metric = {
+        "Namespace": "AWS/Route53",
+        "MetricName": "HealthCheckStatus",
+        "Dimensions": [{"Name": "HealthCheckId", "Value": check}],
+    }
+    return {"Id": f"c{number}", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Minimum"}}

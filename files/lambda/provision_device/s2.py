@@ -58,8 +58,8 @@ def _signature(members: dict[str, Any]) -> bytes:
 
 
 def _prove(item: Item) -> None:
-    if not item:
-        raise RefusedError(403, "NotAllowed", "the name is not on the list")
+    if not item or item.get("public_key"):
+        raise RefusedError(403, "NotAllowed", "the name is not on the list, or its device has a key of its own")
 
 
 @cache

@@ -56,7 +56,7 @@ def read(event: dict[str, Any]) -> Asked:
             raise RefusedError(401, "ClockDiffers", difference, serverTime=now)
 
     wanted = None if csr is None else wanted_of(csr, thing)
-    return Asked(thing, wanted, "ec", prove, nonce, sent_at)
+    return Asked(thing, wanted, "ec", prove, nonce)
 
 
 def signed_text(thing: str, nonce: str, timestamp: int, csr: str) -> bytes:

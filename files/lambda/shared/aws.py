@@ -18,7 +18,11 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 _ATTEMPTS = int(os.environ.get("AWS_MAX_ATTEMPTS", "5"))
-_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": _ATTEMPTS}, connect_timeout=3, read_timeout=10)
+_CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+    connect_timeout=float(os.environ.get("AWS_CONNECT_TIMEOUT", "3")),
+    read_timeout=float(os.environ.get("AWS_READ_TIMEOUT", "10")),
+)
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
@@ -161,10 +162,22 @@ def test_a_health_check_tells_whether_a_region_is_cut_off(sandbox):
         found = route53.get_health_check_status(HealthCheckId=check)["HealthCheckObservations"]
         return {each["StatusReport"]["Status"].partition(":")[0] for each in found}
 
-    assert seen() == {"Success"}
+    def measured():
+        metric = {
+            "Namespace": "AWS/Route53", "MetricName": "HealthCheckStatus",
+            "Dimensions": [{"Name": "HealthCheckId", "Value": check}],
+        }  # fmt: skip
+        query = {"Id": "c0", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Minimum"}}
+        now = datetime.now(UTC)
+        [result] = sandbox.client("cloudwatch", "us-east-1").get_metric_data(
+            MetricDataQueries=[query], StartTime=now - timedelta(minutes=5), EndTime=now + timedelta(minutes=1)
+        )["MetricDataResults"]
+        return max(zip(result["Timestamps"], result["Values"], strict=True))[1]
+
+    assert (seen(), measured()) == ({"Success"}, 1)
     sandbox.cut(REGION)
     try:
-        assert seen() == {"Failure"}
+        assert (seen(), measured()) == ({"Failure"}, 0)
     finally:
         sandbox.restore(REGION)
     assert seen() == {"Success"}

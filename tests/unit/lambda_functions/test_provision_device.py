@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -49,6 +50,14 @@ def cloud(package: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     made = Cloud(package)
     made.patch(monkeypatch)
     return made
+
+
+@pytest.fixture
+def old_lamp(cloud: Cloud) -> Device:
+    """One that has the key of all."""
+    device = Device()
+    cloud.list["lamp"] = device.item(public_key=None)
+    return device
 
 
 @pytest.fixture
@@ -329,7 +338,7 @@ def test_a_device_with_too_many_certificates_gets_no_more(package: SimpleNamespa
     known(package, cloud, Certificates={f"c{number}": entry(package) for number in range(20)}, CertificateId="c1")
     status, answer, _headers = ask(package, event(lamp.request()))
     assert (status, answer["code"]) == (403, "NotAllowed")
-    assert "20 certificates" in answer["message"]
+    assert "too many certificates" in answer["message"]
 
 
 def test_many_requests_of_one_device_are_too_many(package: SimpleNamespace, cloud: Cloud, lamp: Device) -> None:
@@ -338,7 +347,7 @@ def test_many_requests_of_one_device_are_too_many(package: SimpleNamespace, clou
     status, answer, headers = ask(package, event(lamp.request()))
     assert (status, answer["code"]) == (429, "TooManyRequests")
     assert int(headers["retry-after"]) > 0
-    cloud.list["lamp"]["nonces"] = {f"n{number}": now - 601 for number in range(100)}
+    cloud.list["lamp"]["nonces"] = {f"n{number}": now - 661 for number in range(100)}
     assert ask(package, event(lamp.request()))[0] == 200
     assert len(cloud.list["lamp"]["nonces"]) == 1, "what no request can bring again is forgotten"
 
@@ -359,6 +368,7 @@ def test_a_key_of_the_cloud_is_in_the_answer_and_nowhere_else(  # noqa: PLR0913,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("CLOUD_KEYS", "allowed")
     caplog.set_level("DEBUG")
+    cloud.list["lamp"] = lamp.item(**({} if route == "v1" else {"public_key": None}))
     sent = event(lamp.request(csr=None)) if route == "v1" else event(lamp.old_request(CSR=None), route=S2)
     answer = ask(package, sent)[1]
     certificate = x509.load_pem_x509_certificate(answer["certificatePem"].encode())
@@ -368,7 +378,9 @@ def test_a_key_of_the_cloud_is_in_the_answer_and_nowhere_else(  # noqa: PLR0913,
     everywhere = caplog.text + json.dumps(cloud.list) + repr(cloud.tables)
     assert "PRIVATE KEY" not in everywhere
     assert lines[:40] not in everywhere
-    assert ask(package, event(lamp.request(csr=None)))[1]["code"] == "AlreadyProvisioned"
+    again = event(lamp.request(csr=None)) if route == "v1" else event(lamp.old_request(CSR=None), route=S2)
+    refusal = ask(package, again)[1]
+    assert refusal.get("code", refusal.get("message")) == ("AlreadyProvisioned" if route == "v1" else "you not")
 
 
 def test_a_key_that_was_lost_on_the_way_is_replaced_and_revoked(
@@ -415,17 +427,18 @@ def test_a_device_cannot_say_where_it_is(package: SimpleNamespace, cloud: Cloud,
 def test_the_law_of_a_country_leaves_no_region(package: SimpleNamespace, cloud: Cloud, lamp: Device) -> None:
     status, answer, _headers = ask(package, event(lamp.request(), source=KOREA))
     assert (status, answer["code"]) == (451, "NoRegionAllowed")
+    assert cloud.list["lamp"]["prov_status"] == "unprovisioned"
+    cloud.list["lamp"] = lamp.item(public_key=None)
     old = ask(package, event(lamp.old_request(), route=S2, source=KOREA))[1]
     assert old == {"status": "error", "message": "no location"}
-    assert cloud.list["lamp"]["prov_status"] == "unprovisioned"
     assert cloud.rows() == []
 
 
 @pytest.mark.defect("S2-1")
 def test_a_device_that_nobody_can_locate_goes_to_the_default_region(
-    package: SimpleNamespace, cloud: Cloud, lamp: Device
+    package: SimpleNamespace, cloud: Cloud, old_lamp: Device
 ) -> None:
-    answer = ask(package, event(lamp.old_request(), route=S2, source="10.1.2.3"))[1]
+    answer = ask(package, event(old_lamp.old_request(), route=S2, source="10.1.2.3"))[1]
     assert (answer["status"], answer["region"]) == ("success", HOME)
     assert "default" in answer["message"]
     assert "distance" not in answer
@@ -451,7 +464,7 @@ def test_who_asks_again_when_its_region_is_gone_is_sent_elsewhere(
 ) -> None:
     first = ask(package, event(lamp.request()))[1]
     cloud.published.discard(HOME)
-    cloud.list["regions#health"]["read_at"] = 0
+    cloud.list["regions#fleet"]["read_at"] = 0
     package.offered._known[:] = []
     again = ask(package, event(lamp.request()))[1]
     assert again["certificateId"] == first["certificateId"]
@@ -525,8 +538,8 @@ def test_its_errors_are_worded_as_its_devices_know_them(
     require_nothing(cloud)
 
 
-def test_its_success_is_worded_as_its_devices_know_it(package: SimpleNamespace, cloud: Cloud, lamp: Device) -> None:
-    status, answer, _headers = ask(package, event(lamp.old_request(), route=S2, source=AMERICA))
+def test_its_success_is_worded_as_its_devices_know_it(package: SimpleNamespace, cloud: Cloud, old_lamp: Device) -> None:
+    status, answer, _headers = ask(package, event(old_lamp.old_request(), route=S2, source=AMERICA))
     assert status == 200
     assert set(answer) == {"status", "endpointAddress", "certificatePem", "region", "distance"}
     assert (answer["status"], answer["region"]) == ("success", AWAY)
@@ -534,6 +547,227 @@ def test_its_success_is_worded_as_its_devices_know_it(package: SimpleNamespace, 
     unknown = ask(package, event(Device("bulb").old_request(), route=S2))[1]
     assert unknown == {"status": "error", "message": "you not"}
     assert ask(package, event("[]", route=S2))[1] == {"status": "error", "message": "invalid request"}
+
+
+def test_the_key_of_all_is_nothing_to_a_device_that_has_its_own(
+    package: SimpleNamespace, cloud: Cloud, lamp: Device
+) -> None:
+    answer = ask(package, event(Device("lamp").old_request(), route=S2))[1]
+    assert answer == {"status": "error", "message": "you not"}
+    require_nothing(cloud)
+
+
+# --- what changed meanwhile
+
+
+@pytest.mark.parametrize("how", ["REVOKED", "DELETED", "SUSPENDED", "thing", "id", "serial", "retired"])
+def test_who_may_not_use_its_certificate_any_more_does_not_get_it_again(
+    package: SimpleNamespace, cloud: Cloud, lamp: Device, how: str
+) -> None:
+    given = ask(package, event(lamp.request()))[1]
+    row = cloud.tables[HOME, "fleet-device-inventory"]["lamp"]
+    certificate = row["Certificates"][given["certificateId"]]
+    if how.isupper():
+        row["State"] = how
+    elif how == "retired":
+        certificate["RetireAt"] = package.rows.timestamp(datetime.now(UTC))
+    else:
+        serial = f"serial:{certificate['IssuerFingerprint']}:{certificate['Serial']}"
+        key = {"thing": "thing:lamp", "id": f"id:{given['certificateId']}", "serial": serial}[how]
+        cloud.tables[HOME, "fleet-revocations"] = {key: {"Key": key}}
+    status, answer, _headers = ask(package, event(lamp.request()))
+    assert (status, answer["code"]) == (403, "NotAllowed")
+    assert "certificatePem" not in answer
+
+
+def test_a_certificate_that_has_expired_is_replaced(
+    package: SimpleNamespace, cloud: Cloud, lamp: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIFETIME_DAYS", "0")
+    old = ask(package, event(lamp.request()))[1]["certificateId"]
+    monkeypatch.setenv("LIFETIME_DAYS", "365")
+    status, answer, _headers = ask(package, event(lamp.request()))
+    assert status == 200
+    assert answer["certificateId"] != old
+    assert list(cloud.row(HOME, "lamp")["Certificates"]) == [answer["certificateId"]], "what expired left the row"
+
+
+def test_who_goes_on_with_a_claim_has_it_for_another_minute(
+    package: SimpleNamespace, cloud: Cloud, lamp: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed(package, lamp, monkeypatch)
+    cloud.list["lamp"]["claim"]["until"] = 0
+    other = csr(new_key(), "lamp")
+    seen = []
+    bring_in = package.devices.bring_in
+
+    def meanwhile(*arguments: Any) -> None:
+        monkeypatch.setattr(package.devices, "bring_in", bring_in)
+        seen.append(ask(package, event(lamp.request(csr=other)))[1]["code"])
+        bring_in(*arguments)
+
+    monkeypatch.setattr(package.devices, "bring_in", meanwhile)
+    status, answer, _headers = ask(package, event(lamp.request()))
+    assert (status, seen) == (200, ["InProgress"])
+    assert list(cloud.row(HOME, "lamp")["Certificates"]) == [answer["certificateId"]]
+
+
+def test_a_claim_that_became_somebody_elses_takes_its_certificate_back(
+    package: SimpleNamespace, cloud: Cloud, lamp: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator may release a name at any moment."""
+    bring_in = package.devices.bring_in
+    answers = []
+
+    def released(*arguments: Any) -> None:
+        monkeypatch.setattr(package.devices, "bring_in", bring_in)
+        bring_in(*arguments)
+        cloud.list["lamp"] |= {"prov_status": "unprovisioned", "revision": 99}
+        answers.append(ask(package, event(lamp.request(csr=csr(new_key(), "lamp"))))[1])
+
+    monkeypatch.setattr(package.devices, "bring_in", released)
+    status, answer, _headers = ask(package, event(lamp.request()))
+    assert (status, answer["code"]) == (409, "InProgress")
+    row = cloud.row(HOME, "lamp")
+    assert row["CertificateId"] == answers[0]["certificateId"]
+    assert [each["Status"] for key, each in row["Certificates"].items() if key != row["CertificateId"]] == ["REVOKED"]
+
+
+def test_a_name_whose_certificate_is_in_the_registry_is_not_given_away(
+    package: SimpleNamespace, cloud: Cloud, lamp: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(package.claims, "done", killed)
+        with pytest.raises(KilledError):
+            ask(package, event(lamp.request()))
+    row = cloud.tables[HOME, "fleet-device-inventory"]["lamp"]
+    row["State"] = "SUSPENDED"
+    assert ask(package, event(lamp.request()))[0] == 403
+    assert cloud.list["lamp"]["claim"]["certificate_id"] == row["CertificateId"]
+    row["State"] = "ACTIVE"
+    assert ask(package, event(lamp.request()))[1]["certificateId"] == row["CertificateId"]
+
+
+def test_all_that_were_lost_on_the_way_are_revoked(
+    package: SimpleNamespace, cloud: Cloud, lamp: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ask(package, event(lamp.request()))[1]["certificateId"]
+    cloud.list["lamp"]["prov_status"] = "provisioning"  # it died before it had answered
+    for _attempt in range(2):
+        cloud.list["lamp"]["claim"]["until"] = 0
+        claimed(package, lamp, monkeypatch, csr=csr(new_key(), "lamp"))
+    cloud.list["lamp"]["claim"]["until"] = 0
+    last = ask(package, event(lamp.request(csr=csr(new_key(), "lamp"))))[1]["certificateId"]
+    statuses = {key: each["Status"] for key, each in cloud.row(HOME, "lamp")["Certificates"].items()}
+    assert statuses == {first: "REVOKED", last: "ACTIVE"}
+
+
+def test_a_key_of_the_cloud_is_not_lost_where_no_endpoint_is_known(
+    package: SimpleNamespace, cloud: Cloud, lamp: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOUD_KEYS", "allowed")
+    with monkeypatch.context() as patch:
+        patch.setattr(cloud, "describe_endpoint", throttled)
+        assert ask(package, event(lamp.request(csr=None)))[0] == 503
+    assert cloud.list["lamp"]["prov_status"] == "provisioning"
+    cloud.list["lamp"]["claim"]["until"] = 0
+    assert "privateKey" in ask(package, event(lamp.request(csr=None)))[1]
+
+
+def test_a_row_that_keeps_changing_is_for_later(
+    package: SimpleNamespace, cloud: Cloud, lamp: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = cloud.put_item
+
+    def lost(region: str, TableName: str, **arguments: Any) -> None:
+        if TableName.endswith("inventory"):
+            raise ClientError({"Error": {"Code": "ConditionalCheckFailedException"}}, "PutItem")
+        put(region, TableName, **arguments)
+
+    monkeypatch.setattr(cloud, "put_item", lost)
+    status, answer, _headers = ask(package, event(lamp.request()))
+    assert (status, answer["code"]) == (503, "Unavailable")
+
+
+def test_a_request_of_a_fast_clock_is_not_forgotten_while_it_is_good(
+    package: SimpleNamespace, cloud: Cloud, lamp: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = lamp.request(timestamp=int(time.time()) + 300)
+    assert ask(package, event(request))[0] == 200
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.now(tz) + timedelta(seconds=599)
+
+    for module in (package.claims, package.v1):
+        monkeypatch.setattr(module, "datetime", Later)
+    assert ask(package, event(request))[1]["code"] == "Replayed"
+
+
+def test_route_53_that_does_not_answer_takes_no_region_away(
+    package: SimpleNamespace, cloud: Cloud, lamp: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud, "list_resource_record_sets", throttled)
+    assert ask(package, event(lamp.request(), source=AMERICA))[1]["region"] == AWAY, "nobody could ever tell"
+    monkeypatch.undo()
+    cloud.patch(monkeypatch)
+    cloud.published.discard(AWAY)
+    cloud.list["regions#fleet"]["read_at"] = 0
+    assert ask(package, event(lamp.request(), source=AMERICA))[1]["region"] == HOME
+    cloud.list["regions#fleet"]["read_at"] = 0
+    package.offered._known[:] = []
+    monkeypatch.setattr(cloud, "get_metric_data", throttled)
+    assert ask(package, event(lamp.request(), source=AMERICA))[1]["region"] == HOME, "as it was known"
+
+
+def test_one_at_a_time_reads_route_53_anew(
+    package: SimpleNamespace, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.list["regions#fleet"] = {"thing_name": "regions#fleet", "read_at": 0, "regions": [FAR], "revision": 1}
+    listing = cloud.list_resource_record_sets
+
+    def meanwhile(*arguments: Any, **zone: str) -> Any:
+        package.offered._known[:] = []
+        seen.append(package.offered.regions(()))
+        return listing(*arguments, **zone)
+
+    seen: list[frozenset[str]] = []
+    monkeypatch.setattr(cloud, "list_resource_record_sets", meanwhile)
+    assert package.offered.regions(()) == {HOME, AWAY, FAR}
+    assert seen == [{FAR}], "who comes meanwhile goes by what was known"
+    assert [call[1] for call in cloud.calls].count("list_resource_record_sets") == 1
+
+
+def test_a_secret_that_cannot_be_read_now_refuses_nobody_for_good(
+    package: SimpleNamespace, cloud: Cloud, lamp: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_ONLY", "true")
+    with monkeypatch.context() as patch:
+        patch.setattr(cloud, "get_secret_value", throttled)
+        assert ask(package, event(lamp.request(), x_origin_verify="edge-secret"))[0] == 503
+    package.location._secrets["provisioning-edge"] = (0.0, "")
+    assert ask(package, event(lamp.request(), x_origin_verify="edge-secret"))[0] == 200
+    package.location._secrets["provisioning-edge"] = (0.0, "edge-secret")
+    with monkeypatch.context() as patch:
+        patch.setattr(package.location, "_read", lambda _name: None)
+        package.location.require_edge(event({}, x_origin_verify="edge-secret"))
+
+
+def claimed(package: SimpleNamespace, device: Device, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """A request whose function is killed before the registry hears of it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(package.devices, "bring_in", killed)
+        with pytest.raises(KilledError):
+            ask(package, event(device.request(**changes)))
+
+
+def killed(*_arguments: Any) -> None:
+    raise KilledError
+
+
+def throttled(*_arguments: Any, **_named: Any) -> None:
+    raise ClientError({"Error": {"Code": "Throttling"}, "ResponseMetadata": {"HTTPStatusCode": 429}}, "any")
 
 
 # --- whoever dies leaves nothing behind

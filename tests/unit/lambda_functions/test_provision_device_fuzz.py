@@ -112,8 +112,12 @@ def probed(package: SimpleNamespace, caplog: pytest.LogCaptureFixture, examples:
         caplog.clear()
         cloud.list.clear()
         cloud.tables.clear()
-        cloud.list["lamp"] = lamp.item()
-        cloud.list["regions#health"] = {"read_at": int(time.time()), "regions": ["eu-west-1", "us-east-1"]}
+        cloud.list["lamp"] = lamp.item(public_key=None) if sent["routeKey"] == S2 else lamp.item()
+        cloud.list["regions#fleet"] = {
+            "thing_name": "regions#fleet",
+            "read_at": int(time.time()),
+            "regions": ["eu-west-1", "us-east-1"],
+        }
         status, answer, headers = ask(package, sent)
         assert status in STATUSES, answer
         assert headers["content-type"] == "application/json"
