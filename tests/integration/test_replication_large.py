@@ -103,7 +103,7 @@ def test_within_the_quotas_nothing_fails_and_little_time_is_lost(sandbox: Sandbo
 
     A repair would be bound by the sandbox then, so it meets a part of them.
     """
-    drift = spoilt(sandbox, tmp_path, devices=2_000, rounds=60)
+    drift = spoilt(sandbox, tmp_path, devices=1_000, rounds=30)
 
     def took(module: str, part: float, **options: Any) -> tuple[dict[str, dict[str, Any]], float, float]:
         began, started = sandbox.now(), time.monotonic()
