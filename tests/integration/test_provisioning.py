@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -61,9 +62,11 @@ class Api:
         found = table.get_item(TableName=provisioning.TABLE, Key={"thing_name": {"S": thing}}).get("Item", {})
         return {name: value.get("S") for name, value in found.items()}
 
-    def post(self, body: Any, *, source: str = "127.77.0.1", region: str = HOME, **headers: str) -> tuple[int, Any]:
+    def post(
+        self, body: Any, *, source: str = "127.77.0.1", region: str = HOME, version: str = "v1", **headers: str
+    ) -> tuple[int, Any]:
         """One request: status and answer."""
-        url = urlsplit(self.urls[region] + "/v1/device-provisioning")
+        url = urlsplit(f"{self.urls[region]}/{version}/device-provisioning")
         connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=60, source_address=(source, 0))
         text = body if isinstance(body, bytes) else json.dumps(body).encode()
         try:
@@ -144,6 +147,30 @@ def test_a_function_that_is_killed_half_way_is_finished_by_the_next_request(api:
     assert api.listed("unlucky")["prov_status"] == "provisioned"
     assert list(api.fleet.row(HOME, "unlucky")["Certificates"]) == [answer["certificateId"]]
     eventually(lambda: api.fleet.knock(api.issued(device, device.key, answer), HOME))
+
+
+def test_that_devices_are_told_to_come_back_later_is_counted_whatever_they_speak(api: Api) -> None:
+    """Those of the earlier API by an answer of status 200; a name that says so counts for nothing."""
+    sandbox, later, imp = api.fleet.sandbox, Device("later"), Device("code_Unavailable")
+    api.allow(later)
+    since = datetime.now(UTC) - timedelta(minutes=1)
+
+    def counted() -> float:
+        points = sandbox.client("cloudwatch", HOME).get_metric_statistics(
+            Namespace=api.fleet.application, MetricName="ProvisioningUnavailable", Statistics=["Sum"],
+            StartTime=since, EndTime=datetime.now(UTC) + timedelta(minutes=1), Period=60,
+        )["Datapoints"]  # fmt: skip
+        return sum(float(point["Sum"]) for point in points)
+
+    assert api.post(imp.request())[0] == 401
+    before = counted()
+    sandbox.fault(region=HOME, service="dynamodb", caller="*provision*", effect="throttle", rate=0.001)
+    try:
+        assert api.post(later.request())[0] == 503
+        assert api.post(later.old_request(), version="test")[0] == 200
+    finally:
+        sandbox.clear_faults()
+    eventually(lambda: counted() == before + 2)
 
 
 def test_some_devices_and_who_may_not_at_once(api: Api) -> None:

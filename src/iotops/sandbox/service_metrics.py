@@ -8,6 +8,7 @@ metrics for Lambda functions" and "Filter pattern syntax for metric filters" of 
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from typing import Any
@@ -20,6 +21,7 @@ from iotops.sandbox.patching import replace
 
 __all__ = ["install"]
 
+_PHRASE = re.compile(r'"((?:[^"\\]|\\.)*)"')  # a backslash before a quote that is meant
 _LOOK = 1.0  # seconds between two looks at the alarms
 
 
@@ -139,8 +141,8 @@ def _filter(metric_filter: dict[str, Any], events: list[dict[str, Any]]) -> None
 
 def _matches(pattern: str, message: str) -> bool:
     """One quoted phrase is taken whole, which the base splits; all else is as the base has it."""
-    if len(pattern) > 1 and pattern[0] == pattern[-1] == '"' and pattern.count('"') == 2:
-        return pattern[1:-1] in message
+    if phrase := _PHRASE.fullmatch(pattern):
+        return re.sub(r"\\(.)", r"\1", phrase[1]) in message
     return bool(cloudwatch_logs._compile_filter_pattern(pattern)(message))
 
 

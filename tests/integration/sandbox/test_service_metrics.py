@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from iotops.sandbox.client import Sandbox
@@ -78,6 +79,25 @@ def test_an_alarm_is_raised_without_being_asked(sandbox: Sandbox) -> None:
     )
     sqs.send_message(QueueUrl=url, MessageBody="late")
     assert eventually(lambda: "Messages" in sqs.receive_message(QueueUrl=told), 8)
+
+
+def test_a_phrase_may_have_quotes_in_it(sandbox: Sandbox) -> None:
+    logs, cloudwatch = sandbox.client("logs", REGION), sandbox.client("cloudwatch", REGION)
+    namespace, group = unique("fleet"), f"/fleet/{unique('group')}"
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName="one")
+    pattern = {"filterPattern": r'"\"code\": \"Late\""', "logGroupName": group, "filterName": "late"}
+    change = {"metricNamespace": namespace, "metricName": "Late", "metricValue": "1"}
+    logs.put_metric_filter(**pattern, metricTransformations=[change])
+    lines = ['[INFO] {"code": "Late", "status": 503}', '{"code": "Later"}', "code: Late", '{"thing": "code Late"}']
+    now = datetime.now(UTC)
+    events = [{"timestamp": int(now.timestamp() * 1000), "message": line} for line in lines]
+    logs.put_log_events(logGroupName=group, logStreamName="one", logEvents=events)
+    [point] = cloudwatch.get_metric_statistics(
+        Namespace=namespace, MetricName="Late", Statistics=["Sum"], Period=3600,
+        StartTime=now - timedelta(hours=1), EndTime=now + timedelta(hours=1),
+    )["Datapoints"]  # fmt: skip
+    assert point["Sum"] == 1
 
 
 def test_what_a_function_throws_and_says_is_measured(sandbox: Sandbox) -> None:

@@ -16,7 +16,7 @@ SHARED = FILES / "lambda/shared"
 WITHOUT_RESOURCE = {
     *("iot:ListThings", "iot:ListCertificates", "iot:ListPolicies", "iot:ListPrincipalThings"),
     *("iot:ListAttachedPolicies", "iot:ListThingGroups", "iot:ListThingTypes", "pipes:ListPipes"),
-    *("iot:ListCACertificates", "acm:ListCertificates", "iot:DescribeEndpoint"),
+    *("iot:ListCACertificates", "acm:ListCertificates", "iot:DescribeEndpoint", "cloudwatch:GetMetricData"),
 }
 
 
