@@ -28,6 +28,11 @@ options:
     type: list
     elements: str
     required: true
+  with_tags:
+    description: Read the tags too, which takes one more call for each table.
+    type: bool
+    default: false
+    version_added: 0.2.0
   wait_active:
     description: Wait until all tables exist and are active with their indexes in this region.
     type: bool
@@ -97,6 +102,13 @@ tables:
       type: list
       elements: dict
       sample: [{region: eu-west-1, status: ACTIVE}, {region: us-west-2, status: ACTIVE}]
+    write_capacity_units:
+      description: Writes a second that are provisioned; null where the table is on demand.
+      type: int
+    tags:
+      description: The table's tags; empty without O(with_tags).
+      type: dict
+      sample: {Application: multi-region-iot}
     item_count:
       description: Items, as DynamoDB counted them some hours ago.
       type: int
@@ -126,7 +138,7 @@ def read(module: AnsibleAWSModule) -> dict[str, Any]:
         return ", ".join(f"table {table['name']} ({table['status']})" for table in tables if not table["active"])
 
     tables = poll(
-        lambda: read_tables(client, params["names"], region=str(module.region)),
+        lambda: read_tables(client, params["names"], region=str(module.region), with_tags=params["with_tags"]),
         lambda seen: not pending(seen) or module.check_mode or not params["wait_active"],
         timeout=params["wait_timeout"],
         describe=lambda seen: f"{pending(seen)} in {module.region}",
@@ -138,6 +150,7 @@ def main() -> NoReturn:
     """Run the module."""
     spec: dict[str, Any] = {
         "names": {"type": "list", "elements": "str", "required": True},
+        "with_tags": {"type": "bool", "default": False},
         "wait_active": {"type": "bool", "default": False},
         "wait_timeout": {"type": "int", "default": 1800},
     }

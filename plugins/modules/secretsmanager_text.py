@@ -19,7 +19,9 @@ options:
     type: str
     required: true
   state:
-    description: V(absent) deletes the secret at once, without a time in which it could be restored.
+    description:
+      - V(absent) deletes the secret at once, without a time in which it could be restored. One that does not carry all
+        of O(tags) is somebody else's and stays.
     type: str
     choices: [present, absent]
     default: present
@@ -67,7 +69,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 secret:
-  description: The secret, without its value; in check mode as it would be. Null when it is absent.
+  description: The secret, without its value; in check mode as it would be. Null when it is absent, or not ours.
   returned: success
   type: dict
   contains:
@@ -99,7 +101,7 @@ def ensure(module: AnsibleAWSModule) -> Outcome:
     """Bring the secret to what is wanted."""
     params, secrets = module.params, module.client("secretsmanager")
     if params["state"] == "absent":
-        return ensure_absent(secrets, params["name"], check_mode=module.check_mode)
+        return ensure_absent(secrets, params["name"], tags=params["tags"], check_mode=module.check_mode)
     wanted = Text(value=params["value"], description=params["description"])
     return ensure_text(
         secrets,

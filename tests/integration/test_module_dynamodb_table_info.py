@@ -42,6 +42,22 @@ def test_nothing_is_waited_for_in_check_mode(region: Region):
     assert region.run(MODULE, check=True, names=["no-such-table"], wait_active=True)["tables"]
 
 
+def test_throughput_and_tags_are_told(region: Region):
+    dynamodb, names = region.client("dynamodb"), [f"t{uuid.uuid4().hex[:10]}" for _ in range(2)]
+    key = {"AttributeDefinitions": [{"AttributeName": "k", "AttributeType": "S"}],
+           "KeySchema": [{"AttributeName": "k", "KeyType": "HASH"}]}  # fmt: skip
+    units = {"ReadCapacityUnits": 7, "WriteCapacityUnits": 5}
+    tags = [{"Key": "Application", "Value": "another"}]
+    dynamodb.create_table(TableName=names[0], BillingMode="PAY_PER_REQUEST", **key)
+    dynamodb.create_table(TableName=names[1], ProvisionedThroughput=units, Tags=tags, **key)
+    plain, provisioned = region.run(MODULE, names=names, wait_active=True, with_tags=True)["tables"]
+    assert (plain["write_capacity_units"], plain["tags"]) == (None, {})
+    assert (provisioned["write_capacity_units"], provisioned["tags"]) == (5, {"Application": "another"})
+    assert region.run(MODULE, names=[names[1], "none"])["tables"][0]["tags"] == {}
+    for name in names:
+        dynamodb.delete_table(TableName=name)
+
+
 @pytest.mark.defect("S1-31")
 def test_both_regions_tell_of_the_same_global_table(region: Region, other_region: Region, application: str):
     regions = sorted([region.name, other_region.name])

@@ -33,5 +33,16 @@ def test_a_text_is_kept_changed_and_deleted_and_never_shown(region: Region) -> N
     assert "second-to-none" not in kept
 
 
+def test_what_lacks_our_tags_is_not_deleted(region: Region) -> None:
+    name, secrets = f"demo-{uuid.uuid4()}", region.client("secretsmanager")
+    for tags in (None, {"Application": "another", "Owner": "them"}):
+        region.run(MODULE, name=name, value="theirs", tags=tags)
+        for check in (True, False):
+            assert not region.run(MODULE, check=check, name=name, state="absent", tags=TAGS)["changed"]
+        assert secrets.get_secret_value(SecretId=name)["SecretString"] == "theirs"
+    region.run(MODULE, name=name, value="theirs", tags={**TAGS, "Owner": "us"})
+    assert region.run(MODULE, name=name, state="absent", tags=TAGS)["reasons"] == ["deleted"]
+
+
 def test_a_text_is_needed(region: Region) -> None:
     assert "value" in region.refusal(MODULE, name="demo")

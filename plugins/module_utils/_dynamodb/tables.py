@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible_collections.iotops.fleet.plugins.module_utils.aws import api_call, none_if_missing
+from ansible_collections.iotops.fleet.plugins.module_utils.aws import api_call, none_if_missing, tags_to_dict
 
 __all__ = ["describe_table", "read_tables"]
 
@@ -22,10 +22,21 @@ def describe_table(client: Any, name: str) -> dict[str, Any]:
     return table
 
 
-def read_tables(client: Any, names: Sequence[str], *, region: str) -> list[dict[str, Any]]:
+def read_tables(client: Any, names: Sequence[str], *, region: str, with_tags: bool = False) -> list[dict[str, Any]]:
     """What the region says of each table, in the form that dynamodb_table_info documents."""
+
+    def read(name: str) -> dict[str, Any]:
+        summary = _summary(name, region, describe_table(client, name))
+        return {**summary, "tags": _tags(client, summary["arn"]) if with_tags and summary["exists"] else {}}
+
     with ThreadPoolExecutor(max_workers=8) as pool:
-        return list(pool.map(lambda name: _summary(name, region, describe_table(client, name)), names))
+        return list(pool.map(read, names))
+
+
+@api_call("list the tags of the table")
+def _tags(client: Any, arn: str) -> dict[str, str]:
+    pages = client.get_paginator("list_tags_of_resource").paginate(ResourceArn=arn)
+    return tags_to_dict([tag for page in pages for tag in page.get("Tags", [])])
 
 
 def _summary(name: str, region: str, found: dict[str, Any] | None) -> dict[str, Any]:
@@ -44,6 +55,7 @@ def _summary(name: str, region: str, found: dict[str, Any] | None) -> dict[str, 
         "key_schema": _keys(table),
         "global_secondary_indexes": {index["IndexName"]: _keys(index) for index in indexes},
         "replicas": _replicas(table, region),
+        "write_capacity_units": table.get("ProvisionedThroughput", {}).get("WriteCapacityUnits") or None,
         "item_count": table.get("ItemCount", 0),
     }
 

@@ -66,10 +66,10 @@ def ensure_text(
     return Outcome(before=before, after=after, reasons=[reason for reason, is_so in reasons.items() if is_so])
 
 
-def ensure_absent(secrets: Any, name: str, *, check_mode: bool) -> Outcome:
-    """Delete the secret at once."""
+def ensure_absent(secrets: Any, name: str, *, tags: Mapping[str, Any] | None = None, check_mode: bool) -> Outcome:
+    """Delete the secret at once, unless it lacks one of the tags and so is somebody else's."""
     found = calls.describe(secrets, name)
-    if found is None:
+    if found is None or tags_diff(tags_to_dict(found.get("Tags")), tags, purge=False)[0]:
         return Outcome(before=None, after=None, reasons=[])
     if not check_mode:
         calls.delete(secrets, name)
