@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one function that strangers can call keeps within its part of the account's concurrency, and tells when it is short."""
+"""The one function that strangers can call keeps to its part of the concurrency, and tells when it is short."""
 
 from __future__ import annotations
 
