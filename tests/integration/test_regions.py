@@ -96,11 +96,12 @@ def test_a_region_gets_all_devices_before_its_record_and_none_if_one_fails(fleet
     assert {region: (fleet.registry(region), fleet.standing(region)) for region in (HOME, AWAY)} == before
 
 
-def test_a_region_that_is_in_dns_costs_two_reads(fleet: GrowingFleet) -> None:
-    since = fleet.sandbox.now()
-    again = fleet.run("playbooks/add_region.yml", *IN_NEW).ok()
+@pytest.mark.long
+def test_a_region_that_is_in_dns_costs_two_reads(grown: GrowingFleet) -> None:
+    since = grown.sandbox.now()
+    again = grown.run("playbooks/add_region.yml", *IN_NEW).ok()
     assert again.changed == {NEW: 0}
-    calls = [(call["service"], call["operation"]) for call in fleet.calls(since, NEW)]
+    calls = [(call["service"], call["operation"]) for call in grown.calls(since, NEW)]
     assert calls.count(("dynamodb", "Scan")) == calls.count(("cloudformation", "DescribeStackResource")) == 1
     assert not {("iot", "ListThings"), ("iot", "ListCertificates"), ("stepfunctions", "StartExecution")} & set(calls)
 

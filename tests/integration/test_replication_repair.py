@@ -225,6 +225,7 @@ def test_an_execution_that_somebody_stopped_is_told_and_the_next_repair_does_the
     eventually(lambda: found(drift, tmp_path) == {})
 
 
+@pytest.mark.long
 def test_a_device_that_somebody_else_works_on_is_waited_for(drift: Drift, tmp_path: Path) -> None:
     drift.plant(["attributes"], HOME)
     found(drift, tmp_path)

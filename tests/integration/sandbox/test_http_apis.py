@@ -197,8 +197,9 @@ def test_a_region_that_is_cut_off_answers_nobody(api: Api) -> None:
 
 
 def test_a_fault_rule_strikes_an_api(api: Api) -> None:
-    api.sandbox.fault(service="execute-api", region=REGION, effect="error", status=503, times=1)
+    rule = api.sandbox.fault(service="execute-api", region=REGION, effect="error", status=503, times=1)
     assert [api.post()[0], api.post()[0]] == [503, 201]
+    api.sandbox.clear_faults(rule)
 
 
 def test_the_alarm_on_server_errors_has_its_metric(api: Api) -> None:
