@@ -101,8 +101,8 @@ def test_five_hundred_faults_are_found_repaired_and_gone(sandbox: Sandbox, tmp_p
 def test_within_the_quotas_nothing_fails_and_little_time_is_lost(sandbox: Sandbox, tmp_path: Path) -> None:
     """Check and repair take as long as their calls take at AWS's default quotas, and no more than 15 % longer.
 
-    A repair would be bound by the sandbox then, so it meets a part of them. It uses nine tenths of what it is allowed and
-    has some seconds to begin and to end, so it has to be of some length.
+    A repair would be bound by the sandbox then, so it meets a part of them. It uses nine tenths of what it is allowed,
+    and has some seconds to begin and to end, so it has to be of some length.
     """
     drift = spoilt(sandbox, tmp_path, devices=2_000, rounds=60)
 
