@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e.fleet import Overheard
 
 FIRST = ("playbooks/provisioning_api.yml", "-e", "fleet_provisioning_first_device=dev-first")
 
 
+@pytest.mark.long  # in short: the molecule scenario and the integration tests
 def test_a_device_comes_in_by_the_api_and_a_second_run_changes_nothing(overheard: Overheard) -> None:
     """That nothing of it is left is in test_teardown, which takes this fleet down."""
     fleet = overheard.fleet

@@ -73,10 +73,10 @@ def interleave(stage: Stage, *, examples: int, steps: int, seed: int | None = No
 
 @pytest.mark.defect("S1-5", "D-12")
 def test_all_regions_agree_and_nothing_is_lost_whatever_the_order(stage: Stage) -> None:
-    count = interleave(stage, examples=8, steps=30)
+    count = interleave(stage, examples=5, steps=30)
     assert not count.violations, "\n\n".join(count.violations)
-    assert count.steps >= 200
-    assert count.lost >= 10, "writes at once are what this is about"
+    assert count.steps >= 120
+    assert count.lost >= 5, "writes at once are what this is about"
 
 
 @pytest.mark.long

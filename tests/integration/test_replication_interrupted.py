@@ -32,7 +32,7 @@ def found(path: Path) -> list[Fault]:
 @pytest.mark.parametrize(
     ("devices", "depth", "stops"),
     [
-        (100, "full", 3),
+        (60, "full", 2),
         pytest.param(400, "full", 20, marks=pytest.mark.long),
         pytest.param(20_000, "registry", 20, marks=pytest.mark.long),
     ],
