@@ -11,8 +11,8 @@ version_added: 0.2.0
 short_description: Say which new devices may come in
 description:
   - Puts names on the global table C(allow-list), or takes them off, through the replica of this region.
-  - The list is asked only where C(onboarding_allow_list) is true, and only for a name that has no row. Taking a name
-    off does not put a device out.
+  - The list is asked where C(onboarding_allow_list) is true, for a name that has no row; and for each device that comes
+    with a claim certificate. Taking a name off does not put a device out.
 author:
   - The iotops.fleet maintainers (@iotops)
 options:
@@ -28,6 +28,13 @@ options:
   path:
     description: File with such a name on each line. A first line that begins with C(thing_name) is a heading.
     type: path
+  again:
+    description:
+      - Whether the names may be claimed once more with a claim certificate although a device has claimed them. The device
+        must have been deleted, or never have come in.
+      - A name that nobody has claimed since it was given again is not written.
+    type: bool
+    default: false
   threads:
     description: Calls made at the same time.
     type: int
@@ -49,7 +56,7 @@ attributes:
     description: Shows the first 100 names that change.
   idempotent:
     support: full
-    description: Names that are on the list with this certificate, or not on it, are not written.
+    description: Names that are on the list with this certificate, or not on it, are not written. Claims stay.
 """
 
 EXAMPLES = r"""
@@ -66,6 +73,13 @@ EXAMPLES = r"""
     region: eu-west-1
     application: multi-region-iot
     path: batch-2026-07.csv
+
+- name: Let a new device have the name of one that was deleted
+  iotops.fleet.fleet_allow_list:
+    region: eu-west-1
+    application: multi-region-iot
+    devices: dev-1
+    again: true
 """
 
 RETURN = r"""
@@ -75,17 +89,24 @@ allow_list:
   type: dict
   contains:
     named: {description: Names given., type: int, sample: 2}
-    written: {description: Names put on the list or given another certificate., type: int, sample: 1}
+    written: {description: Names put on the list, given another certificate, or given again., type: int, sample: 1}
     removed: {description: Names taken off the list., type: int, sample: 0}
 """
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ansible_collections.iotops.fleet.plugins.module_utils._aws.progress import write_progress
-from ansible_collections.iotops.fleet.plugins.module_utils._registry.allow_list import AllowList, Entries, parse
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.allow_list import (
+    AllowList,
+    Entries,
+    parse,
+    shown,
+    wanted,
+)
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError, run_module
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -93,6 +114,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "devices": {"type": "list", "elements": "str"},
     "path": {"type": "path"},
+    "again": {"type": "bool", "default": False},
     "threads": {"type": "int", "default": 4},
     "progress_path": {"type": "path"},
 }
@@ -120,12 +142,15 @@ def ensure(module: AnsibleAWSModule) -> dict[str, Any]:
     """Make the list what is wanted and return the module's result.
 
     Raises:
-        FleetError: no threads.
+        FleetError: no threads, or names are to be taken off and given again.
 
     """
     params = module.params
     if params["threads"] < 1:
         raise FleetError(f"threads={params['threads']} is less than 1: set 1 or more")
+    is_present = params["state"] == "present"
+    if params["again"] and not is_present:
+        raise FleetError("again=true and state=absent exclude each other: leave one of them out")
     entries = named(params)
     table = AllowList(
         module.client("dynamodb"),
@@ -134,19 +159,22 @@ def ensure(module: AnsibleAWSModule) -> dict[str, Any]:
         lambda line: write_progress(params["progress_path"], f"{module.region} {line}"),
     )
     known = table.read(list(entries))
-    is_present = params["state"] == "present"
-    to_write = {name: each for name, each in entries.items() if is_present and known.get(name) != each}
+    items = {
+        name: wanted(name, certificate_id, known.get(name, {}), again=params["again"], now=datetime.now(UTC))
+        for name, certificate_id in entries.items()
+    }
+    to_write = {name: item for name, item in items.items() if is_present and known.get(name) != item}
     to_remove = [] if is_present else list(known)
     if not module.check_mode:
-        table.put(to_write)
+        table.put(list(to_write.values()))
         table.remove(to_remove)
     touched = sorted([*to_write, *to_remove])[:SHOWN]
     return {
         "changed": bool(touched),
         "allow_list": {"named": len(entries), "written": len(to_write), "removed": len(to_remove)},
         "diff": {
-            "before": {name: known[name] for name in touched if name in known},
-            "after": {name: to_write[name] for name in touched if name in to_write},
+            "before": {name: shown(known[name]) for name in touched if name in known},
+            "after": {name: shown(to_write[name]) for name in touched if name in to_write},
         },
     }
 

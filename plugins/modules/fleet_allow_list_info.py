@@ -31,26 +31,31 @@ EXAMPLES = r"""
 
 RETURN = r"""
 devices:
-  description: The names in alphabetical order; C(certificate_id) is empty where any certificate may come in.
+  description: The names in alphabetical order. Texts are empty where there is nothing to tell.
   returned: always
   type: list
   elements: dict
-  sample: [{thing_name: dev-1, certificate_id: ""}]
+  contains:
+    thing_name: {description: The name., type: str, sample: dev-1}
+    certificate_id: {description: The one certificate that may come in; empty for any., type: str, sample: ""}
+    claimed_by: {description: The certificate that took the name with a claim., type: str, sample: ""}
+    claimed_at: {description: When., type: str, sample: "2026-07-01T12:00:00Z"}
+    claimed_in: {description: In which region., type: str, sample: us-west-2}
+    given_again_at: {description: When the name was given again for a claim., type: str, sample: ""}
 """
 
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ansible_collections.iotops.fleet.plugins.module_utils._registry.allow_list import listed
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.allow_list import every, shown
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import run_module
 
 
 def read(module: AnsibleAWSModule) -> dict[str, Any]:
     """Return the module's answer."""
-    entries = listed(module.client("dynamodb"), f"{module.params['application']}-allow-list") or {}
-    devices = [{"thing_name": name, "certificate_id": entries[name]} for name in sorted(entries)]
-    return {"changed": False, "devices": devices}
+    items = every(module.client("dynamodb"), f"{module.params['application']}-allow-list") or []
+    return {"changed": False, "devices": sorted(map(shown, items), key=lambda each: each["thing_name"])}
 
 
 def main() -> None:

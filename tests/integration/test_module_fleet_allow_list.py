@@ -63,6 +63,31 @@ def test_a_batch_from_a_file_is_put_on_and_taken_off_although_dynamodb_throttles
     assert listed(region) == before
 
 
+def test_a_claim_stays_until_its_name_is_given_again(region: Region) -> None:
+    """As it is after the function authorize-claim gave the name away."""
+    claim = {"ClaimedBy": ONE, "ClaimedAt": "2026-07-01T12:00:00Z", "ClaimedIn": region.name}
+    item = {name: {"S": value} for name, value in {"ThingName": "claimed", **claim}.items()}
+    region.client("dynamodb").put_item(TableName=TABLE, Item=item)
+
+    def entry() -> dict[str, str]:
+        found = region.run("fleet_allow_list_info", application=APPLICATION)["devices"]
+        return next(each for each in found if each["thing_name"] == "claimed")
+
+    assert not region.run("fleet_allow_list", application=APPLICATION, devices=["claimed"])["changed"]
+    region.run("fleet_allow_list", application=APPLICATION, devices=[f"claimed,{OTHER}"])
+    region.run("fleet_allow_list", application=APPLICATION, devices=["claimed"])
+    assert (entry()["claimed_by"], entry()["claimed_in"], entry()["certificate_id"]) == (ONE, region.name, "")
+    real = four_times(
+        lambda check: region.run(
+            "fleet_allow_list", check=check, application=APPLICATION, devices=["claimed"], again=True
+        ),
+        entry,
+    )
+    assert real["allow_list"] == {"named": 1, "written": 1, "removed": 0}
+    assert (entry()["claimed_by"], bool(entry()["given_again_at"])) == ("", True)
+    region.run("fleet_allow_list", application=APPLICATION, devices=["claimed"], state="absent")
+
+
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
@@ -71,6 +96,7 @@ def test_a_batch_from_a_file_is_put_on_and_taken_off_although_dynamodb_throttles
         ({"devices": ["a", f"a,{ONE}"]}, "devices, line 2: a has another certificate id than before"),
         ({"path": "/nowhere"}, "path: cannot read /nowhere"),
         ({"devices": ["a"], "threads": 0}, "threads=0 is less than 1"),
+        ({"devices": ["a"], "state": "absent", "again": True}, "again=true and state=absent exclude each other"),
     ],
 )
 def test_what_is_no_list_is_refused_in_one_line(region: Region, wanted, message: str) -> None:
