@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.quotas import CALLS, Quotas
@@ -48,14 +48,22 @@ class Budget:
     """The buckets of all regions; a device needs what it takes from each of them.
 
     ``share``: the part of a quota that may be used, more than 0 and at most 1; the rest is for devices that are live.
+    ``calls``: what a device costs each region, by operation.
     """
 
-    def __init__(self, quotas: Iterable[Quotas], share: float, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        quotas: Iterable[Quotas],
+        share: float,
+        *,
+        clock: Callable[[], float],
+        calls: Mapping[str, int] = CALLS,
+    ) -> None:
         self._clock, self._factor = clock, 1.0
         self._buckets = [
-            Bucket(each.region, operation, each.per_second[operation], each.per_second[operation] * share, calls)
+            Bucket(each.region, operation, each.per_second[operation], each.per_second[operation] * share, count)
             for each in quotas
-            for operation, calls in CALLS.items()
+            for operation, count in calls.items()
         ]
         now = clock()
         for bucket in self._buckets:

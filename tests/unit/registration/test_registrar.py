@@ -16,7 +16,8 @@ from ansible_collections.iotops.fleet.plugins.module_utils._registration.budget 
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.following import Follower
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.issued import Issued
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.quotas import Quotas, default_quotas
-from ansible_collections.iotops.fleet.plugins.module_utils._registration.registrar import AHEAD_SECONDS, Registrar
+from ansible_collections.iotops.fleet.plugins.module_utils._registration.pacing import AHEAD_SECONDS
+from ansible_collections.iotops.fleet.plugins.module_utils._registration.registrar import Registrar
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.rows import DeviceCertificate, Home
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import typed_item
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError
