@@ -30,8 +30,8 @@ options:
     type: path
   again:
     description:
-      - Whether the names may be claimed once more with a claim certificate although a device has claimed them. The device
-        must have been deleted, or never have come in.
+      - Whether the names may be claimed once more with a claim certificate although a device has claimed them.
+      - The device must have been deleted, or never have come in.
       - A name that nobody has claimed since it was given again is not written.
     type: bool
     default: false

@@ -22,9 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.x509.oid import NameOID
 
 from iotops.device import files, home, keys, signing
 from iotops.device.attempts import Clock, Pace
@@ -33,6 +31,7 @@ from iotops.device.credentials import FileCredentials
 from iotops.device.errors import Denied, DeviceError, Failed, NotNow, Unfit, Unreachable
 from iotops.device.home import Home
 from iotops.device.https import Reply
+from iotops.device.preparing import prepared
 from iotops.device.protocols import S2, Answer, ClockDiffers, Later, Protocol
 
 # Larger than what an answer leaves behind.
@@ -114,7 +113,9 @@ class Provisioning:
         read_certificates(self._credentials.root)
         if self._wish.cloud_key and self._file("key").exists():
             raise DeviceError(f"--key cloud: {self._file('key')} is there already: move it away, or give --key own")
-        csr = "" if self._wish.cloud_key else self._prepare()
+        csr = (
+            "" if self._wish.cloud_key else prepared(self._directory, self._thing_name, self._wish.key_type, self._step)
+        )
         signing_key = signing.read_key(self._signing_key())
         # An answer that cannot be kept is better not asked for.
         files.write(self._answer_file, bytes(_ROOM), mode=files.PRIVATE)
@@ -134,21 +135,6 @@ class Provisioning:
         if self._wish.cloud_key:
             raise DeviceError("--key cloud: the device has no key of its own to sign with: give --signing-key")
         return self._file("key")
-
-    def _prepare(self) -> str:
-        """Make what is not there of key, public key and certificate request; the request."""
-        path, wanted = self._file("key"), self._file("csr")
-        if not path.exists():
-            self._step(f"make a key ({self._wish.key_type}): {path}")
-            files.write(path, keys.encode(keys.generate(self._wish.key_type)), mode=files.PRIVATE)
-        key = signing.read_key(path)
-        public = signing.public_pem(key)
-        if not self._same(self._file("pub"), public):
-            files.write(self._file("pub"), public)
-        if not _requests(wanted, self._thing_name, key):
-            self._step(f"make a certificate request for the name {self._thing_name}: {wanted}")
-            files.write(wanted, request(self._thing_name, key))
-        return wanted.read_text(encoding="ascii")
 
     def _ask(self, csr: str, signing_key: Any) -> Answer:
         protocol = self._wish.protocol(self._thing_name, signing.signer(signing_key))
@@ -222,17 +208,3 @@ class Provisioning:
     @property
     def _answer_file(self) -> Path:
         return self._directory / f"{self._thing_name}.answer.json"
-
-    @staticmethod
-    def _same(path: Path, content: bytes) -> bool:
-        return path.exists() and path.read_bytes() == content
-
-
-def _requests(path: Path, thing_name: str, key: Any) -> bool:
-    """Whether a file is a request for the name, made with the key."""
-    try:
-        found = x509.load_pem_x509_csr(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return False
-    names = [name.value for name in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    return names == [thing_name] and public_bytes(found.public_key()) == public_bytes(key.public_key())
