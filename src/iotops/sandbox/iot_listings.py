@@ -60,7 +60,7 @@ def _route(original: Any) -> Any:
         method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
     ) -> Answer:
         query = {name: value[0] if isinstance(value, list) else value for name, value in query_params.items()}
-        for listing in _LISTS if method in ("GET", "POST") else ():
+        for listing in _LISTS if method == "GET" or path.startswith(_POSTED) else ():
             if (match := listing.path.fullmatch(path)) and query.get("recursive", "").lower() != "true":
                 return _page(listing, unquote("".join(match.groups())), path, query)
         return tuple(await original(method, path, headers, body, query_params))
@@ -216,6 +216,7 @@ def _target(policy_name: str, arn: str) -> str | None:
     return arn if record and policy_name in record.get("attachedPolicies", ()) else None
 
 
+_POSTED = "/policy-targets/"  # the one list that is not got
 _BY_TOKEN = ("maxResults", "nextToken", "nextToken")
 _BY_MARKER = ("pageSize", "marker", "nextMarker")
 _LISTS = (

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Certificate signing requests made in memory for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+
+from tests.certificates import new_key
+
+
+def make_request(name: str, *, key: Any = None) -> str:
+    """A request (PEM) of a device that calls itself ``name``."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key or new_key(), hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def forged_request(name: str) -> str:
+    """A request whose signature is not that of its key."""
+    der = bytearray(x509.load_pem_x509_csr(make_request(name).encode()).public_bytes(serialization.Encoding.DER))
+    der[-1] ^= 1  # the last octet of the signature
+    return x509.load_der_x509_csr(bytes(der)).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def weak_request(name: str) -> str:
+    """A request with a key that is too short."""
+    return make_request(name, key=rsa.generate_private_key(65537, 1024))  # noqa: S505  # it is to be refused
