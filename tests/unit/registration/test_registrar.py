@@ -15,8 +15,8 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import Pk
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.budget import Budget
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.following import Follower
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.issued import Issued
-from ansible_collections.iotops.fleet.plugins.module_utils._registration.quotas import Quotas, default_quotas
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.pacing import AHEAD_SECONDS
+from ansible_collections.iotops.fleet.plugins.module_utils._registration.quotas import Quotas, default_quotas
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.registrar import Registrar
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.rows import DeviceCertificate, Home
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import typed_item
