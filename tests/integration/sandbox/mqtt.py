@@ -56,10 +56,12 @@ def issue(
     key: Any = None,
     start: int = 0,
     days: int = 30,
+    organization: str = "",
 ) -> Issued:
     """A certificate of ``issuer``, or a self-signed one."""
     key = key or ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)] if organization else []
+    subject = x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
     begin = now + datetime.timedelta(days=start, minutes=-5)
     builder = (
