@@ -55,6 +55,13 @@ options:
     description: Whether a device with an unknown certificate of this CA is registered when it connects.
     type: bool
     default: true
+  provisioning_template:
+    description:
+      - Name of the provisioning template of type JITP that makes thing and attachments of an unknown device of this CA,
+        and activates its certificate, when it connects. It needs O(auto_registration).
+      - An empty name removes the template. Without this option it stays as it is.
+    type: str
+    version_added: 0.3.0
   tags:
     description: Tags of the CA. Without this option they stay as they are.
     type: dict
@@ -71,7 +78,7 @@ attributes:
     description: Predicts the result and writes nothing.
     support: full
   diff_mode:
-    description: Shows status, automatic registration, mode and tags before and after.
+    description: Shows status, automatic registration, mode, provisioning template and tags before and after.
     support: full
   idempotent:
     description: A second run changes nothing.
@@ -101,6 +108,12 @@ EXAMPLES = r"""
     certificate_path: pki/intermediateCA/certs/issuing.cert.pem
     mode: DEFAULT
     private_key_path: pki/intermediateCA/private/issuing.key.pem
+
+- name: Let AWS IoT provision the devices of a CA by a template
+  iotops.fleet.iot_ca_certificate:
+    region: eu-west-1
+    certificate_path: pki/jitpCA/certs/issuing.cert.pem
+    provisioning_template: multi-region-iot-jitp
 
 - name: Remove the CA
   iotops.fleet.iot_ca_certificate:
@@ -135,6 +148,12 @@ ca_certificate:
       description: V(SNI_ONLY) or V(DEFAULT).
       type: str
       sample: SNI_ONLY
+    provisioning_template:
+      description:
+        - Name of the template that provisions its devices.
+        - Empty when there is none, V((inline\)) for one that was given with the CA and has no name.
+      type: str
+      sample: multi-region-iot-jitp
     certificate_pem:
       description: The certificate.
       type: str
@@ -162,14 +181,17 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ansible_collections.iotops.fleet.plugins.module_utils._iot.ca_certificates import (
-    Registration,
     ensure_absent,
     ensure_present,
 )
+from ansible_collections.iotops.fleet.plugins.module_utils._iot.registration import Registration
 from ansible_collections.iotops.fleet.plugins.module_utils._x509 import is_missing, read_text
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import run_module
 
-SHOWN = ("certificate_id", "certificate_mode", "status", "auto_registration_status", "fingerprint", "tags")
+SHOWN = (
+    "certificate_id", "certificate_mode", "status", "auto_registration_status", "provisioning_template", "fingerprint",
+    "tags",
+)  # fmt: skip
 
 
 def shown(ca: dict[str, Any] | None) -> dict[str, Any]:
@@ -192,6 +214,7 @@ def present(module: AnsibleAWSModule, certificate: str) -> dict[str, Any]:
         mode=params["mode"],
         status=params["status"],
         auto_registration=params["auto_registration"],
+        provisioning_template=params["provisioning_template"],
         private_key=read_text(key_path, option="private_key_path") if key_path else None,
         passphrase=params["private_key_passphrase"],
         tags=params["tags"],
@@ -235,6 +258,7 @@ def main() -> None:
             "private_key_passphrase": {"type": "str", "no_log": True},
             "status": {"choices": ["ACTIVE", "INACTIVE"], "default": "ACTIVE"},
             "auto_registration": {"type": "bool", "default": True},
+            "provisioning_template": {"type": "str"},
             "tags": {"type": "dict"},
             "purge_tags": {"type": "bool", "default": True},
             "wait_timeout": {"type": "int", "default": 60},

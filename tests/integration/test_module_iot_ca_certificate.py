@@ -224,3 +224,21 @@ def test_the_key_never_shows(region: Region, files: dict[str, str], ca: Issued):
     for body in ca.key_pem().splitlines()[1:-1]:
         assert body not in str(answers)
     assert "secret phrase" not in str(answers)
+
+
+def test_a_template_is_given_kept_and_taken_away(region: Region, path: str):
+    region.run(MODULE, certificate_path=path)
+    wanted = {"certificate_path": path, "provisioning_template": "demo-jitp"}
+    assert region.run(MODULE, check=True, **wanted)["ca_certificate"]["provisioning_template"] == "demo-jitp"
+    assert read(region, path)["provisioning_template"] == ""
+
+    assert region.run(MODULE, **wanted)["changed"]
+    assert read(region, path)["provisioning_template"] == "demo-jitp"
+    assert not region.run(MODULE, **wanted)["changed"]
+    assert not region.run(MODULE, certificate_path=path)["changed"], "who does not ask for a template leaves it"
+
+    done = region.run(MODULE, certificate_path=path, provisioning_template="")
+    assert done["changed"]
+    assert [done["diff"][side]["provisioning_template"] for side in ("before", "after")] == ["demo-jitp", ""]
+    assert read(region, path)["auto_registration_status"] == "ENABLE"
+    assert not region.run(MODULE, certificate_path=path, provisioning_template="")["changed"]

@@ -8,20 +8,17 @@ https://docs.aws.amazon.com/iot/latest/developerguide/register-CA-cert.html
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.exceptions import AnsibleAWSError
 
 from ansible_collections.iotops.fleet.plugins.module_utils._aws.values import iso
+from ansible_collections.iotops.fleet.plugins.module_utils._iot.registration import Registration
 from ansible_collections.iotops.fleet.plugins.module_utils._iot.verification import verification_certificate
 from ansible_collections.iotops.fleet.plugins.module_utils._x509 import (
     certificates,
     fingerprint,
-    load_private_key,
-    require_key_pair,
-    require_valid_now,
 )
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import (
     FleetError,
@@ -36,6 +33,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils.aws import (
 )
 
 __all__ = [
+    "INLINE",
     "Registration",
     "describe",
     "ensure_absent",
@@ -47,53 +45,8 @@ __all__ = [
 ]
 
 PAGE_SIZE = 250
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Registration:
-    """How a CA certificate is wanted in one region.
-
-    ``private_key`` (PEM) and ``passphrase`` serve mode DEFAULT alone; ``tags`` None leaves tags alone.
-    """
-
-    certificate: str
-    mode: str = "SNI_ONLY"
-    status: str = "ACTIVE"
-    auto_registration: bool = True
-    private_key: str | None = dataclasses.field(default=None, repr=False)
-    passphrase: str | None = dataclasses.field(default=None, repr=False)
-    tags: Mapping[str, str] | None = None
-    purge_tags: bool = True
-
-    @property
-    def auto_registration_status(self) -> str:
-        """In AWS's words."""
-        return "ENABLE" if self.auto_registration else "DISABLE"
-
-    def check(self) -> None:
-        """Check all that can be known before a call.
-
-        Raises:
-            FleetError: not exactly one valid CA certificate, or the key of mode DEFAULT is missing or another one's.
-
-        """
-        from cryptography import x509
-
-        found = certificates(self.certificate, option="certificate")
-        if len(found) > 1:
-            raise FleetError(f"certificate: holds {len(found)} certificates; give only the CA that signs the devices'")
-        try:
-            is_ca = found[0].extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-        except x509.ExtensionNotFound:
-            is_ca = False
-        if not is_ca:
-            raise FleetError("certificate: not a CA certificate (basicConstraints CA:TRUE); give the issuing CA's")
-        require_valid_now(found[0], option="certificate")
-        if self.mode == "DEFAULT":
-            if self.private_key is None:
-                raise FleetError("private_key_path: mode DEFAULT needs the CA's key to sign AWS's registration code")
-            key = load_private_key(self.private_key, option="private_key_path", passphrase=self.passphrase)
-            require_key_pair(found[0], key, option="private_key_path")
+# No template can have this name.
+INLINE = "(inline)"
 
 
 @api_call("list the CA certificates of AWS IoT")
@@ -106,8 +59,14 @@ def list_all(iot: Any, *, page_size: int = PAGE_SIZE) -> list[dict[str, Any]]:
 @none_if_missing
 @api_call("describe a CA certificate of AWS IoT")
 def describe(iot: Any, certificate_id: str) -> dict[str, Any]:
-    """``certificateDescription`` of DescribeCACertificate; None when there is no such CA."""
-    return iot.describe_ca_certificate(certificateId=certificate_id)["certificateDescription"]
+    """``certificateDescription`` of DescribeCACertificate with ``provisioningTemplate``; None when there is no such CA.
+
+    That is the name of the template that provisions the CA's devices: ``""`` is none, ``INLINE`` one without a name.
+    """
+    answer = iot.describe_ca_certificate(certificateId=certificate_id)
+    configuration = answer.get("registrationConfig") or {}
+    template = configuration.get("templateName") or (INLINE if configuration.get("templateBody") else "")
+    return {**answer["certificateDescription"], "provisioningTemplate": template}
 
 
 @api_call("list the certificates that were registered through a CA of AWS IoT")
@@ -242,6 +201,8 @@ def _register_or_find(iot: Any, wanted: Registration) -> dict[str, Any]:
     }
     if wanted.tags:
         request["tags"] = tags_to_list(wanted.tags)
+    if wanted.provisioning_template:
+        request["registrationConfig"] = {"templateName": wanted.provisioning_template}
     if wanted.mode == "DEFAULT":
         request["verificationCertificate"] = verification_certificate(
             ca_certificate=wanted.certificate,
@@ -270,19 +231,15 @@ def _register_or_find(iot: Any, wanted: Registration) -> dict[str, Any]:
 def _converge(iot: Any, wanted: Registration, seen: dict[str, Any], *, timeout: float) -> dict[str, Any]:
     """Change what differs from ``wanted``, and read back until AWS shows it."""
     arn, certificate_id = seen["certificate_arn"], seen["certificate_id"]
-    changes = {}
-    if seen["status"] != wanted.status:
-        changes["newStatus"] = wanted.status
-    if seen["auto_registration_status"] != wanted.auto_registration_status:
-        changes["newAutoRegistrationStatus"] = wanted.auto_registration_status
+    updates = _updates(wanted, seen)
     to_set, to_remove = tags_diff(seen["tags"], wanted.tags, purge=wanted.purge_tags)
-    if changes:
-        _update(iot, certificateId=certificate_id, **changes)
+    for update in updates:
+        _update(iot, certificateId=certificate_id, **update)
     if to_set:
         _tag(iot, arn, to_set)
     if to_remove:
         _untag(iot, arn, to_remove)
-    if not (changes or to_set or to_remove):
+    if not (updates or to_set or to_remove):
         return seen
 
     def read() -> dict[str, Any]:
@@ -299,8 +256,34 @@ def _converge(iot: Any, wanted: Registration, seen: dict[str, Any], *, timeout: 
     )
 
 
+def _updates(wanted: Registration, seen: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The requests of UpdateCACertificate that bring what is seen to what is wanted, in order."""
+    template = _template_of(wanted, seen)
+    registers, wanted_registers = seen["auto_registration_status"], wanted.auto_registration_status
+    updates: list[dict[str, Any]] = []
+    if template != seen["provisioning_template"] and not template:
+        updates.append({"removeAutoRegistration": True})  # takes the template away, and registers nobody from then on
+        registers = "DISABLE"
+    changes: dict[str, Any] = {}
+    if template != seen["provisioning_template"] and template:
+        changes["registrationConfig"] = {"templateName": template}
+    if seen["status"] != wanted.status:
+        changes["newStatus"] = wanted.status
+    if registers != wanted_registers:
+        changes["newAutoRegistrationStatus"] = wanted_registers
+    return [*updates, changes] if changes else updates
+
+
+_STATE = ("status", "auto_registration_status", "certificate_mode", "provisioning_template", "tags")
+
+
 def _state(ca: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: ca.get(key) for key in ("status", "auto_registration_status", "certificate_mode", "tags")}
+    return {key: ca.get(key) for key in _STATE}
+
+
+def _template_of(wanted: Registration, seen: Mapping[str, Any]) -> str:
+    template = wanted.provisioning_template
+    return str(seen.get("provisioning_template", "") if template is None else template)
 
 
 def _prediction(wanted: Registration, seen: Mapping[str, Any]) -> dict[str, Any]:
@@ -313,6 +296,7 @@ def _prediction(wanted: Registration, seen: Mapping[str, Any]) -> dict[str, Any]
         "status": wanted.status,
         "auto_registration_status": wanted.auto_registration_status,
         "certificate_mode": seen.get("certificate_mode", wanted.mode),
+        "provisioning_template": _template_of(wanted, seen),
         "tags": tags,
         "fingerprint": fingerprint(wanted.certificate),
         "not_after": iso(parsed.not_valid_after_utc),

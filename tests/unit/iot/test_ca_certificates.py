@@ -9,6 +9,7 @@ from botocore.stub import Stubber
 from cryptography import x509
 
 from ansible_collections.iotops.fleet.plugins.module_utils._iot import ca_certificates, verification
+from ansible_collections.iotops.fleet.plugins.module_utils._iot.registration import Registration
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError
 from tests.certificates import issue
 
@@ -78,11 +79,32 @@ def test_the_verification_certificate_names_the_code_and_is_signed_by_the_ca():
 
 
 def test_the_key_is_not_part_of_what_a_registration_shows():
-    shown = repr(ca_certificates.Registration(certificate=CA.pem, private_key=CA.key_pem(), passphrase="open sesame"))
+    shown = repr(Registration(certificate=CA.pem, private_key=CA.key_pem(), passphrase="open sesame"))
     assert "PRIVATE KEY" not in shown
     assert "open sesame" not in shown
 
 
 def test_a_leaf_is_no_ca():
     with pytest.raises(FleetError, match="CA:TRUE"):
-        ca_certificates.Registration(certificate=issue("dev-1", signer=CA).pem).check()
+        Registration(certificate=issue("dev-1", signer=CA).pem).check()
+
+
+@pytest.mark.parametrize("name", ["has space", "x" * 37, "a.b"])
+def test_a_name_that_no_template_can_have_is_refused_before_any_call(name: str):
+    with pytest.raises(FleetError, match="at most 36"):
+        Registration(certificate=CA.pem, provisioning_template=name).check()
+
+
+@pytest.mark.parametrize(
+    ("configuration", "shown"),
+    [({"templateName": "demo-jitp"}, "demo-jitp"),
+     ({"templateBody": "{}", "roleArn": "arn:aws:iam::1:role/x"}, "(inline)"),
+     (None, "")],
+)  # fmt: skip
+def test_a_ca_tells_which_template_provisions_its_devices(iot: Any, configuration: dict[str, str] | None, shown: str):
+    seen = description(CA.fingerprint, CA.pem) | ({"registrationConfig": configuration} if configuration else {})
+    with Stubber(iot) as stub:
+        stub.add_response("describe_ca_certificate", seen)
+        found = ca_certificates.describe(iot, CA.fingerprint)
+    assert found is not None
+    assert found["provisioningTemplate"] == shown
