@@ -56,13 +56,13 @@ def request(thing_name: str, key: PrivateKey) -> bytes:
 
 
 def fitting(
-    pem: str, *, thing_name: str, public_key: bytes, root: Path | None, known: Sequence[x509.Certificate] = ()
+    pem: str, *, thing_name: str | None, public_key: bytes, root: Path | None, known: Sequence[x509.Certificate] = ()
 ) -> list[x509.Certificate]:
     """Return the certificate in ``pem``, and those of its issuers that are at hand: after it there, or ``known``.
 
     A certificate that comes alone may name an issuer that the device has never seen: that it came from a server of the
     root has to do then. Issuers that are at hand have to lead to the root, unless that is None: the certificate and
-    what came with it is returned as it is then.
+    what came with it is returned as it is then. Without ``thing_name`` its name does not count.
 
     Raises:
         Unfit: it cannot be read, or is for another key, thing or root.
@@ -75,7 +75,7 @@ def fitting(
     if public_bytes(certificate.public_key()) != public_key:
         raise Unfit("it is for another key")
     names = [name.value for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    if names != [thing_name]:
+    if thing_name is not None and names != [thing_name]:
         raise Unfit(f"it is for {certificate.subject.rfc4514_string()}")
     if root is None:
         return [certificate, *others]

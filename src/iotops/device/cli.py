@@ -18,7 +18,7 @@ from iotops.device.keys import DEFAULT, KEY_TYPES
 _LEAST_SECONDS = 0.1
 _LONGEST_NUMBER = 9
 _DAY = 86400
-_EXIT_CODES = """exit codes: 0 done; 1 a rotation failed; 2 bad input or files; 3 the provisioning API refuses, or the
+_EXIT_CODES = """exit codes: 0 done; 1 a rotation failed; 2 bad input or files; 3 the provisioning is refused, or the
 device is not provisioned; 4 nobody answered in time; 5 a certificate that was accepted before is refused"""
 
 
@@ -34,6 +34,10 @@ def add_parser(commands: Any) -> None:
         sub, "provision", "provisioning_command:run", "get a certificate and a region from the API", [_who()]
     )
     _add_provisioning(provision)
+    claim = _command(
+        sub, "claim", "claiming_command:run", "get a certificate with a claim certificate", [_who(), _where()]
+    )
+    _add_claim(claim)
     connect = _command(sub, "connect", "commands:connect", "stay connected, do jobs, send telemetry", line)
     _seconds(connect, "--telemetry", 0, "pause between two messages to i/<NAME>/telemetry; default: none")
     _add_asking(connect)
@@ -134,6 +138,17 @@ def _add_provisioning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--https-root", type=Path, metavar="FILE", help="trust this for the API, not the system")
     parser.add_argument("--proxy", action="store_true", help="follow https_proxy and the like")
     _seconds(parser, "--give-up", 600, "end after so long without an answer; 0: never; default: %(default)s")
+
+
+def _add_claim(parser: argparse.ArgumentParser) -> None:
+    text = "the certificate that may ask for others (PEM)"
+    parser.add_argument("--claim-certificate", type=Path, required=True, metavar="FILE", help=text)
+    parser.add_argument("--claim-key", type=Path, required=True, metavar="FILE", help="its key")
+    parser.add_argument("--template", required=True, metavar="NAME", help="of the provisioning: <application>-claim")
+    parser.add_argument(
+        "--key-type", choices=KEY_TYPES, default=DEFAULT, help="of the device's key; default: %(default)s"
+    )
+    _seconds(parser, "--give-up", 600, "end after so long without a certificate; 0: never; default: %(default)s")
 
 
 def _seconds(parser: argparse.ArgumentParser, option: str, default: float, text: str, *, zero: bool = True) -> None:

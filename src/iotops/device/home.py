@@ -47,6 +47,11 @@ class Home:
         return (own,) if self.address == self.server_name else (own, Endpoint(self.server_name, 8883, self.server_name))
 
 
+def is_region(text: str) -> bool:
+    """Whether it may be a region's name."""
+    return bool(_REGION.fullmatch(text))
+
+
 def _paths(directory: Path, thing_name: str) -> tuple[Path, Path]:
     return directory / f"{thing_name}.endpoint", directory / f"{thing_name}.server.json"
 
