@@ -294,6 +294,7 @@ def test_a_region_without_the_machine_says_what_is_missing(tmp_path: Path, deplo
     assert message == "the region has no state machine test-fleet-repair-devices: deploy it with site.yml"
 
 
+@pytest.mark.long
 class TestStandard:
     """Machines whose executions AWS keeps."""
 

@@ -270,8 +270,9 @@ def test_a_dataset_that_is_none_can_be_caught(sandbox: Sandbox, bucket: str, rol
     assert output(run(sandbox, machine(sandbox, states, role_arn))) == "States.ItemReaderFailed"
 
 
-def test_ten_thousand_items_need_few_threads(sandbox: Sandbox, bucket: str, role_arn: str) -> None:
-    key = put(sandbox, bucket, "many.json", json.dumps([{"number": 2 * number} for number in range(10_000)]))
+@pytest.mark.parametrize("items", [2_000, pytest.param(10_000, marks=pytest.mark.long)])
+def test_many_items_need_few_threads(sandbox: Sandbox, bucket: str, role_arn: str, items: int) -> None:
+    key = put(sandbox, bucket, "many.json", json.dumps([{"number": 2 * number} for number in range(items)]))
     states = mapping(
         EVEN, "EXPRESS", ItemReader=reader(bucket, key), ResultWriter=writer(bucket, "many"), MaxConcurrency=40
     )
@@ -287,7 +288,7 @@ def test_ten_thousand_items_need_few_threads(sandbox: Sandbox, bucket: str, role
     eventually(is_over, 180)
     result = output(finished(sandbox, arn))
     manifest = read(sandbox, bucket, result["ResultWriterDetails"]["Key"])
-    assert len(read(sandbox, bucket, manifest["ResultFiles"]["SUCCEEDED"][0]["Key"])) == 10_000
+    assert len(read(sandbox, bucket, manifest["ResultFiles"]["SUCCEEDED"][0]["Key"])) == items
     # A worker and the timer of its EXPRESS child for each of forty, beside those of other tests' machines.
     assert max(threads) - min(threads) < 200
 
