@@ -42,6 +42,7 @@ options:
       - alarms
       - buckets
       - ca_certificates
+      - claim_certificates
       - devices
       - dns_records
       - domain_configurations
@@ -52,6 +53,7 @@ options:
       - iot_policies
       - log_groups
       - pipes
+      - provisioning_templates
       - queues
       - secrets
       - server_certificates

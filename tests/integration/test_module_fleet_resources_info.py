@@ -7,9 +7,11 @@ import json
 
 import pytest
 
+from tests.certificates import new_key
 from tests.integration.modules import Region
 from tests.integration.sandbox.fleet import Fleet
 from tests.integration.sandbox.mqtt import issue
+from tests.provisioning import csr
 
 REGION = "ap-northeast-1"
 APPLICATION = "listing"
@@ -41,6 +43,11 @@ def fleet(sandbox, tmp_path_factory):
     iot.register_certificate(
         certificatePem=issue("listed-1", fleet.ca).pem, caCertificatePem=fleet.ca.pem, status="INACTIVE"
     )
+    for name in (f"{APPLICATION}-claim", f"{APPLICATION}2-claim"):
+        iot.create_policy(policyName=name, policyDocument=json.dumps({"Version": "2012-10-17", "Statement": []}))
+        request = csr(new_key(), name)
+        claim = iot.create_certificate_from_csr(certificateSigningRequest=request)["certificateArn"]
+        iot.attach_policy(policyName=name, target=claim)
     return fleet
 
 
@@ -59,11 +66,14 @@ def test_all_that_is_ours_is_listed_and_nothing_else(region, fleet):
     found = {kind: entries for kind, entries in listing(region, fleet).items() if entries}
     ours = [{"name": f"{APPLICATION}-device"}]
     assert found.pop("ca_certificates")[0]["id"] == fleet.ca_ids[REGION]
+    [claim] = found.pop("claim_certificates")
+    targets = region.client("iot").list_targets_for_policy(policyName=f"{APPLICATION}-claim")["targets"]
+    assert ([claim["arn"]], claim["status"]) == (targets, "INACTIVE")
+    assert found.pop("iot_policies") == [{"name": f"{APPLICATION}-{name}"} for name in ("claim", "device")]
     assert found == {
         "buckets": [{"name": f"{APPLICATION}-device-{REGION}-artifacts"}],
         "devices": [{"things": 1, "certificates": 1}],
         "event_buses": [{"name": f"{APPLICATION}-device", "rules": []}],
-        "iot_policies": ours,
         "log_groups": [{"name": f"/aws/lambda/{APPLICATION}-device"}],
         "queues": ours,
         "secrets": ours,

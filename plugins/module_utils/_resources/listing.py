@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.iotops.fleet.plugins.module_utils._devices.calls import certificates_of_ca, things_of_type
+from ansible_collections.iotops.fleet.plugins.module_utils._devices.claims import claim_certificates as find_claims
 from ansible_collections.iotops.fleet.plugins.module_utils._iot.ca_certificates import find as find_ca
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import api_call, none_if_missing
 
@@ -183,6 +184,13 @@ def thing_types(scope: Scope) -> list[Resource]:
     return [{"name": each["thingTypeName"]} for each in found if scope.owns(each["thingTypeName"])]
 
 
+@api_call("list the provisioning templates")
+def provisioning_templates(scope: Scope) -> list[Resource]:
+    """Provisioning templates."""
+    found = _entries(scope.clients["iot"], "list_provisioning_templates", "templates")
+    return [{"name": each["templateName"]} for each in found if scope.owns(each["templateName"])]
+
+
 @api_call("list the domain configurations")
 def domain_configurations(scope: Scope) -> list[Resource]:
     """Domain configurations, with domain, status and the certificates that they serve."""
@@ -235,6 +243,12 @@ def ca_certificates(scope: Scope) -> list[Resource]:
         for each in found
         if each is not None
     ]
+
+
+def claim_certificates(scope: Scope) -> list[Resource]:
+    """Claim certificates, with their status."""
+    found = find_claims(scope.clients["iot"], scope.application)
+    return [{"id": each.certificate_id, "arn": each.arn, "status": each.status} for each in found]
 
 
 def devices(scope: Scope) -> list[Resource]:
@@ -312,6 +326,7 @@ READERS: dict[str, Reader] = {
     "alarms": Reader(alarms, ("cloudwatch",)),
     "buckets": Reader(buckets, ("s3",)),
     "ca_certificates": Reader(ca_certificates, ("iot",)),
+    "claim_certificates": Reader(claim_certificates, ("iot",)),
     "devices": Reader(devices, ("iot",)),
     "dns_records": Reader(dns_records, ("route53",)),
     "domain_configurations": Reader(domain_configurations, ("iot",)),
@@ -322,6 +337,7 @@ READERS: dict[str, Reader] = {
     "iot_policies": Reader(iot_policies, ("iot",)),
     "log_groups": Reader(log_groups, ("logs",)),
     "pipes": Reader(pipes, ("pipes",)),
+    "provisioning_templates": Reader(provisioning_templates, ("iot",)),
     "queues": Reader(queues, ("sqs",)),
     "secrets": Reader(secrets, ("secretsmanager",)),
     "server_certificates": Reader(server_certificates, ("acm",)),
