@@ -34,6 +34,18 @@ options:
   organization:
     description: Organization in the subject, at most 64 characters. Certificates issued by the CA get it too.
     type: str
+  subject:
+    description:
+      - What the subject has beside O(common_name) and O(organization).
+      - Certificates of devices that the CA issues get it too.
+    type: dict
+    suboptions:
+      country: {description: "C(C), the two capital letters of ISO 3166.", type: str}
+      state: {description: "C(ST), a state or province.", type: str}
+      locality: {description: "C(L).", type: str}
+      organizational_unit: {description: "C(OU).", type: str}
+      dn_qualifier: {description: "C(dnQualifier).", type: str}
+    version_added: 0.3.0
   key_profile:
     description:
       - V(ec) makes a P-384 root and a P-256 issuing CA, V(rsa) makes both RSA 4096.
@@ -157,6 +169,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.iotops.fleet.plugins.module_utils.pki import ensure_authority, run_module
 
+SUBJECT_PARTS = ("country", "state", "locality", "organizational_unit", "dn_qualifier")
 DEFAULT_DAYS = {"root": 7300, "issuing": 3650}
 
 
@@ -168,6 +181,7 @@ def main() -> NoReturn:
             "type": {"type": "str", "choices": ["root", "issuing"], "required": True},
             "common_name": {"type": "str", "required": True},
             "organization": {"type": "str"},
+            "subject": {"type": "dict", "options": {part: {"type": "str"} for part in SUBJECT_PARTS}},
             "key_profile": {"type": "str", "choices": ["ec", "rsa"], "default": "ec"},
             "days": {"type": "int"},
             "serial": {"type": "str", "choices": ["random", "sequential"], "default": "random"},
@@ -187,6 +201,7 @@ def main() -> NoReturn:
             authority_type=params["type"],
             common_name=params["common_name"],
             organization=params["organization"],
+            subject=params["subject"],
             key_profile=params["key_profile"],
             days=params["days"] or DEFAULT_DAYS[params["type"]],
             serial_policy=params["serial"],

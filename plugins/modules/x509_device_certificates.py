@@ -51,6 +51,18 @@ options:
     description: Type of new keys. Without it EC P-256 from an EC CA, RSA 2048 from an RSA CA.
     type: str
     choices: [EC P-256, EC P-384, RSA 2048, RSA 3072, RSA 4096]
+  subject:
+    description:
+      - Parts of the subject that new certificates have instead of the CA's.
+      - The common name is the device's name, all else is as the CA has it.
+    type: dict
+    suboptions:
+      country: {description: "C(C), the two capital letters of ISO 3166.", type: str}
+      state: {description: "C(ST), a state or province.", type: str}
+      locality: {description: "C(L).", type: str}
+      organizational_unit: {description: "C(OU).", type: str}
+      dn_qualifier: {description: "C(dnQualifier).", type: str}
+    version_added: 0.3.0
   layout:
     description:
       - V(folders) makes a directory of its name, mode 0700, for each device. V(flat) puts all files into one directory.
@@ -175,6 +187,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.iotops.fleet.plugins.module_utils.pki import ensure_device_certificates, run_module
 
+SUBJECT_PARTS = ("country", "state", "locality", "organizational_unit", "dn_qualifier")
+
 
 def main() -> NoReturn:
     """Run the module."""
@@ -186,6 +200,7 @@ def main() -> NoReturn:
             "devices_file": {"type": "path"},
             "requests": {"type": "list", "elements": "path"},
             "key_type": {"choices": ["EC P-256", "EC P-384", "RSA 2048", "RSA 3072", "RSA 4096"]},
+            "subject": {"type": "dict", "options": {part: {"type": "str"} for part in SUBJECT_PARTS}},
             "layout": {"choices": ["folders", "flat", "archive"], "default": "folders"},
             "manifest": {"type": "path"},
             "days": {"type": "int", "default": 365},
@@ -208,6 +223,7 @@ def main() -> NoReturn:
             devices_file=params["devices_file"],
             requests=params["requests"] or (),
             key_type=params["key_type"],
+            subject=params["subject"],
             layout=params["layout"],
             manifest=params["manifest"],
             days=params["days"],

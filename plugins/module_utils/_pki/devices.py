@@ -57,6 +57,7 @@ class Wanted:
 
     devices: Devices
     with_keys: bool
+    subject: Mapping[str, str]
     layout: type[Layout]
     path: Path
     key_type: KeyType | None
@@ -88,6 +89,7 @@ def ensure_device_certificates(
     devices_file: str | None = None,
     requests: Sequence[str] = (),
     key_type: str | None = None,
+    subject: Mapping[str, str] | None = None,
     layout: str = "folders",
     manifest: str | None = None,
     days: int,
@@ -106,6 +108,7 @@ def ensure_device_certificates(
     wanted = Wanted(
         devices=_devices(names, devices_file, requests),
         with_keys=not requests,
+        subject=subject or {},
         layout=_LAYOUTS[layout],
         path=absolute(path),
         key_type=DEVICE_KEY_TYPES[key_type] if key_type else None,
@@ -208,7 +211,8 @@ def _issue(
 ) -> dict[str, x509.Certificate | None]:
     """Issue to those devices that do not keep theirs; return the certificates that are to be described."""
     count = kept.count(0)
-    minter = Minter(signer, wanted.key_type or PROFILES[authority.profile]["device"], wanted.lifetime)
+    key_type = wanted.key_type or PROFILES[authority.profile]["device"]
+    minter = Minter(signer, key_type, wanted.lifetime, wanted.subject)
     orders = zip(wanted.missing(kept), authority.serial_numbers(count), strict=True)
     progress = Progress(count, wanted.progress_path)
     described = {device.name: device for device in wanted.first()}

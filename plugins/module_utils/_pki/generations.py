@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The iotops.fleet maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the generations of the issuing CA stand in a PKI. Of the standard library only; private to the collection."""
+"""Where the issuing CAs stand in a PKI. Of the standard library only; private to the collection."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 
 FIRST = "intermediateCA"
+# The one whose devices AWS IoT provisions by a template; it has no generations.
+JUST_IN_TIME = "jitpCA"
 _LATER = re.compile(rf"{FIRST}-G([1-9]\d*)")
 FILES = {
     "directory": "",
@@ -43,4 +45,11 @@ def issuing_generations(pki_dir: str) -> list[int]:
     return sorted(number for number in set(numbers) if Path(issuing_ca(number, pki_dir, "certificate")).is_file())
 
 
-__all__ = ["FILES", "issuing_ca", "issuing_generations"]
+def issuing_authorities(pki_dir: str, file: str = "directory") -> list[str]:
+    """Paths of all issuing CAs that have a certificate, or of one of their ``FILES``: generations first."""
+    found = [issuing_ca(number, pki_dir, file) for number in issuing_generations(pki_dir)]
+    provisioned = Path(pki_dir) / JUST_IN_TIME
+    return [*found, *([str(provisioned / FILES[file])] if (provisioned / FILES["certificate"]).is_file() else [])]
+
+
+__all__ = ["FILES", "JUST_IN_TIME", "issuing_authorities", "issuing_ca", "issuing_generations"]

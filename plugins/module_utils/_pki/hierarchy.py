@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -78,6 +79,7 @@ def ensure_authority(
     authority_type: AuthorityType,
     common_name: str,
     organization: str | None,
+    subject: Mapping[str, str | None] | None = None,
     key_profile: Algorithm,
     days: int,
     serial_policy: SerialPolicy,
@@ -94,7 +96,7 @@ def ensure_authority(
     tree = AuthorityTree(absolute(path), authority_type)
     wanted = AuthorityRequest(
         tree=tree,
-        subject=distinguished_name(common_name=common_name, organization=organization),
+        subject=distinguished_name(common_name=common_name, organization=organization, more=subject),
         key_type=PROFILES[key_profile][authority_type],
         lifetime=lifetime_of(days),
         serial_policy=serial_policy,

@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -31,7 +31,11 @@ from ansible_collections.iotops.fleet.plugins.module_utils._pki.keys import (
     public_bytes,
 )
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.ledger import Entry, serial_text
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.names import distinguished_name, organization_of
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.names import (
+    distinguished_name,
+    more_parts,
+    organization_of,
+)
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import Algorithm, KeyType
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.template import Template
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.token import close_tokens
@@ -91,10 +95,16 @@ Stage = Callable[[Sequence[Made]], Staged]
 
 
 class Minter:
-    """Makes certificates of one issuing CA; keys are of `key_type`."""
+    """Makes certificates of one issuing CA; keys are of `key_type`.
 
-    def __init__(self, signer: Signer, key_type: KeyType, lifetime: timedelta) -> None:
+    The subjects are the CA's but for the common name, and for what `subject` has instead (``MORE_PARTS``).
+    """
+
+    def __init__(
+        self, signer: Signer, key_type: KeyType, lifetime: timedelta, subject: Mapping[str, str] | None = None
+    ) -> None:
         self.key_type = key_type
+        self._subject = {part: value for part, value in (subject or {}).items() if value}
         self._signer, self._lifetime = signer, lifetime
         self._templates: dict[Algorithm, tuple[Template, Entry]] = {}
         self._templates_until = 0.0
@@ -125,7 +135,11 @@ class Minter:
     def _template(self, name: str, serial: int, public_key: Any) -> tuple[Template, Entry]:
         request = Request(
             purpose="device",
-            subject=distinguished_name(common_name=name, organization=organization_of(self._signer.name)),
+            subject=distinguished_name(
+                common_name=name,
+                organization=organization_of(self._signer.name),
+                more={**more_parts(self._signer.name), **self._subject},
+            ),
             public_key=public_key,
             lifetime=self._lifetime,
         )

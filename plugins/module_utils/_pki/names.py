@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import prod
@@ -23,24 +23,54 @@ MAX_NAME = 64
 # So many devices in one run: more would be a slip of the keyboard, and take gigabytes.
 MAX_DEVICES = 1_000_000
 
+_COUNTRY = re.compile(r"[A-Z]{2}")
 _THING_NAME = re.compile(r"[a-zA-Z0-9:_-]+")
 _DNS_NAME = re.compile(
     r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE
 )
 
 
-def distinguished_name(*, common_name: str | None, organization: str | None) -> x509.Name:
-    """Return the name ``O=organization, CN=common_name``, either part left out when empty."""
-    parts = [
-        (NameOID.ORGANIZATION_NAME, "organization", organization),
-        (NameOID.COMMON_NAME, "common name", common_name),
-    ]
-    for _oid, label, value in parts:
-        if value and len(value) > MAX_NAME:
-            raise PkiError(
-                f"{label} {value!r} has {len(value)} characters: X.509 allows {MAX_NAME}; choose a shorter one"
-            )
-    return x509.Name([x509.NameAttribute(oid, value) for oid, _label, value in parts if value])
+# Parts of a subject in their order, with the lengths of RFC 5280, appendix A.1. The common name is the last one: the
+# ledger and templates go by that.
+_PARTS = {
+    "country": (NameOID.COUNTRY_NAME, 2),
+    "state": (NameOID.STATE_OR_PROVINCE_NAME, 128),
+    "locality": (NameOID.LOCALITY_NAME, 128),
+    "organization": (NameOID.ORGANIZATION_NAME, MAX_NAME),
+    "organizational_unit": (NameOID.ORGANIZATIONAL_UNIT_NAME, MAX_NAME),
+    "dn_qualifier": (NameOID.DN_QUALIFIER, MAX_NAME),
+    "common_name": (NameOID.COMMON_NAME, MAX_NAME),
+}
+# Those that a subject may have beside organization and common name.
+MORE_PARTS = tuple(part for part in _PARTS if part not in ("organization", "common_name"))
+
+
+def distinguished_name(
+    *, common_name: str | None, organization: str | None, more: Mapping[str, str | None] | None = None
+) -> x509.Name:
+    """Return the name of these parts, ``more`` being of ``MORE_PARTS``; empty ones are left out.
+
+    Raises:
+        PkiError: a part is too long, or is none of X.509's for it.
+
+    """
+    values = {**(more or {}), "organization": organization, "common_name": common_name}
+    return x509.Name([_part(part, value) for part in _PARTS if (value := values.get(part))])
+
+
+def _part(part: str, value: str) -> x509.NameAttribute:
+    (oid, most), label = _PARTS[part], part.replace("_", " ")
+    if len(value) > most and part != "country":
+        raise PkiError(f"{label} {value!r} has {len(value)} characters: X.509 allows {most}; choose a shorter one")
+    if part == "country" and not _COUNTRY.fullmatch(value):
+        raise PkiError(f"country {value!r}: write the two capital letters of ISO 3166, such as SE")
+    return x509.NameAttribute(oid, value)
+
+
+def more_parts(name: x509.Name) -> dict[str, str]:
+    """Return the parts of a name beside organization and common name."""
+    found = {part: name.get_attributes_for_oid(_PARTS[part][0])[-1:] for part in MORE_PARTS}
+    return {part: str(attributes[0].value) for part, attributes in found.items() if attributes}
 
 
 def common_name_of(name: x509.Name) -> str:
@@ -55,13 +85,17 @@ def organization_of(name: x509.Name) -> str:
 
 def oneline(name: x509.Name) -> str:
     """Return `name` as OpenSSL's X509_NAME_oneline writes it into index.txt: ``/O=.../CN=...``."""
-    return "".join(f"/{part.rfc4514_attribute_name}={_printable(str(part.value))}" for part in name)
+    return "".join(
+        f"/{_SHORT.get(part.oid, part.rfc4514_attribute_name)}={_printable(str(part.value))}" for part in name
+    )
 
 
 def _printable(value: str) -> str:
     return "".join(chr(octet) if 0x20 <= octet <= 0x7E else f"\\x{octet:02X}" for octet in value.encode())
 
 
+# What RFC 4514 has no name for.
+_SHORT = {NameOID.DN_QUALIFIER: "dnQualifier", NameOID.SERIAL_NUMBER: "serialNumber"}
 _RANGE = re.compile(r"\[([0-9]+|[a-zA-Z]):([0-9]+|[a-zA-Z])(?::([0-9]+))?\]")
 
 
@@ -178,6 +212,6 @@ def dns_names(names: Iterable[str]) -> list[str]:
 
 
 __all__ = [
-    "MAX_DEVICES", "MAX_NAME", "Names", "common_name_of", "distinguished_name", "dns_names", "expand", "oneline",
-    "organization_of", "require_thing_name", "thing_names",
+    "MAX_DEVICES", "MAX_NAME", "MORE_PARTS", "Names", "common_name_of", "distinguished_name", "dns_names", "expand",
+    "more_parts", "oneline", "organization_of", "require_thing_name", "thing_names",
 ]  # fmt: skip

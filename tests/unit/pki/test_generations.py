@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.generations import issuing_ca, issuing_generations
+from ansible_collections.iotops.fleet.plugins.module_utils._pki.generations import (
+    issuing_authorities,
+    issuing_ca,
+    issuing_generations,
+)
 
 
 def test_the_first_generation_has_no_number_in_its_path() -> None:
@@ -36,3 +40,13 @@ def test_a_generation_is_there_when_its_certificate_is(tmp_path: Path) -> None:
         certificate.touch()
     (tmp_path / "intermediateCA-G4/certs").mkdir(parents=True)
     assert issuing_generations(str(tmp_path)) == [1, 2, 10]
+
+
+def test_the_ca_of_just_in_time_provisioning_is_an_issuing_ca_and_no_generation(tmp_path: Path) -> None:
+    for name in ("jitpCA", "intermediateCA"):
+        certificate = tmp_path / name / "certs/issuing.cert.pem"
+        certificate.parent.mkdir(parents=True)
+        certificate.touch()
+    assert issuing_authorities(str(tmp_path)) == [str(tmp_path / "intermediateCA"), str(tmp_path / "jitpCA")]
+    assert issuing_authorities(str(tmp_path), "certificate")[1] == str(tmp_path / "jitpCA/certs/issuing.cert.pem")
+    assert issuing_generations(str(tmp_path)) == [1]
