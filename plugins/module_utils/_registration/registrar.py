@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.budget import Budget
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.following import Follower, Written, written
-from ansible_collections.iotops.fleet.plugins.module_utils._registration.issued import Issued, IssuedDevices
+from ansible_collections.iotops.fleet.plugins.module_utils._registration.issued import Issued
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.pacing import WritersPace, await_applied
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.rows import (
     KNOWN,
@@ -35,6 +35,17 @@ from ansible_collections.iotops.fleet.plugins.module_utils._registry.writes impo
     parts,
     put_row,
 )
+
+
+class Source(Protocol):
+    """Where certificates come from: the ``devices``, and the certificate of one; PkiError says why it has none."""
+
+    @property
+    def devices(self) -> Sequence[Issued]:
+        """Those that are to be registered."""
+
+    def read(self, device: Issued) -> DeviceCertificate:
+        """The certificate of a device, from any thread."""
 
 
 @dataclass
@@ -61,7 +72,7 @@ class Registrar:
 
     client: Any
     home: Home
-    issued: IssuedDevices
+    issued: Source
     allow_list: bool
     threads: int
     report: Callable[[str], None]
@@ -146,4 +157,4 @@ class Registrar:
         await_applied(self, followers, timeout)
 
 
-__all__ = ["Plan", "Registrar"]
+__all__ = ["Plan", "Registrar", "Source"]

@@ -9,14 +9,17 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import Row, following, timestamp
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import AWS_ISSUER, Row, following, timestamp
 
 NEW, KNOWN = "", "known"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceCertificate:
-    """A certificate in the words of the registry; ``issuer`` is its CA's fingerprint, AWS IoT's id of the CA."""
+    """A certificate in the words of the registry.
+
+    ``issuer`` is the fingerprint of its CA, which is AWS IoT's id of the CA, or ``aws``.
+    """
 
     name: str
     certificate_id: str
@@ -61,7 +64,7 @@ class Home:
             "HomeRegion": self.region,
             "ThingArn": self.arn(f"thing/{certificate.name}"),
             "CertificateArn": self.arn(f"cert/{certificate.certificate_id}"),
-            "CaCertificateId": certificate.issuer,
+            "CaCertificateId": None if certificate.issuer == AWS_ISSUER else certificate.issuer,
             "CertificateId": certificate.certificate_id,
             "NotAfter": certificate.not_after,
             "Certificates": {certificate.certificate_id: entry},
