@@ -129,11 +129,11 @@ from ansible_collections.iotops.fleet.plugins.module_utils._aws.progress import 
 from ansible_collections.iotops.fleet.plugins.module_utils._devices.deciding import CALLS, Decider, Outlook
 from ansible_collections.iotops.fleet.plugins.module_utils._quotas.iot import Quotas, read_quotas
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.budget import Budget
-from ansible_collections.iotops.fleet.plugins.module_utils._registration.following import Follower
+from ansible_collections.iotops.fleet.plugins.module_utils._registration.inputs import followers_of, require_sense
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.pacing import await_applied
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.changes import Wanted
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.replica import Replica
-from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError, run_module
+from ansible_collections.iotops.fleet.plugins.module_utils.aws import run_module
 
 MISSING_LIBRARY = ""
 try:
@@ -158,34 +158,6 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "max_results": {"type": "int", "default": 20},
     "progress_path": {"type": "path"},
 }
-
-
-def require_sense(params: dict[str, Any]) -> None:
-    """Check the inputs.
-
-    Raises:
-        FleetError: the first one that cannot be.
-
-    """
-    if not 0 < params["quota_share"] <= 1:
-        raise FleetError(f"quota_share={params['quota_share']:g} is not a part: set more than 0 and at most 1")
-    for name in ("threads", "timeout"):
-        if params[name] < 1:
-            raise FleetError(f"{name}={params[name]} is less than 1: set 1 or more")
-    if not params["regions"]:
-        raise FleetError("regions is empty: name the regions that are to follow")
-
-
-def followers_of(module: AnsibleAWSModule) -> list[Follower]:
-    """Return the regions, each of which has answered once."""
-    params = module.params
-    followers = [
-        Follower(region, module.client("dynamodb", region=region), params["application"], params["threads"])
-        for region in params["regions"]
-    ]
-    for each in followers:
-        each.require()
-    return followers
 
 
 def expected(outlook: Outlook, budget: Budget, quotas: list[Quotas]) -> dict[str, Any]:

@@ -46,6 +46,12 @@ options:
     type: list
     elements: str
     required: true
+  to_be_issued:
+    description:
+      - Count devices of O(names) that have no certificate yet as if they had one. Only for check mode, to know who
+        would be left alone before certificates are issued.
+    type: bool
+    default: false
   allow_list:
     description: Whether a name has to be on the table C(allow-list).
     type: bool
@@ -152,7 +158,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._aws.progress import 
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError, one_line
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.budget import Budget
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.estimate import estimate
-from ansible_collections.iotops.fleet.plugins.module_utils._registration.following import Follower
+from ansible_collections.iotops.fleet.plugins.module_utils._registration.inputs import followers_of, require_sense
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.quotas import read_quotas
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.rows import Home
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError, run_module
@@ -174,6 +180,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "devices_file": {"type": "path"},
     "manifest": {"type": "path"},
     "regions": {"type": "list", "elements": "str", "required": True},
+    "to_be_issued": {"type": "bool", "default": False},
     "allow_list": {"type": "bool", "default": False},
     "quota_share": {"type": "float", "default": 0.5},
     "machine_type": {"type": "str", "choices": ["EXPRESS", "STANDARD"], "default": "EXPRESS"},
@@ -183,22 +190,6 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "max_results": {"type": "int", "default": 20},
     "progress_path": {"type": "path"},
 }
-
-
-def require_sense(params: dict[str, Any]) -> None:
-    """Check the inputs.
-
-    Raises:
-        FleetError: the first one that cannot be.
-
-    """
-    if not 0 < params["quota_share"] <= 1:
-        raise FleetError(f"quota_share={params['quota_share']:g} is not a part: set more than 0 and at most 1")
-    for name in ("threads", "timeout"):
-        if params[name] < 1:
-            raise FleetError(f"{name}={params[name]} is less than 1: set 1 or more")
-    if not params["regions"]:
-        raise FleetError("regions is empty: name the regions that are to follow")
 
 
 def issued_devices(params: dict[str, Any]) -> IssuedDevices:
@@ -214,6 +205,7 @@ def issued_devices(params: dict[str, Any]) -> IssuedDevices:
             names=params["names"] or (),
             devices_file=params["devices_file"],
             manifest=params["manifest"],
+            to_be_issued=params["to_be_issued"],
         )
     except (PkiError, OSError) as error:
         raise FleetError(one_line(error)) from error
@@ -233,22 +225,12 @@ def registrar_of(module: AnsibleAWSModule) -> Registrar:
     )
 
 
-def followers_of(module: AnsibleAWSModule) -> list[Follower]:
-    """Return the regions, each of which has answered once."""
-    params = module.params
-    followers = [
-        Follower(region, module.client("dynamodb", region=region), params["application"], params["threads"])
-        for region in params["regions"]
-    ]
-    for each in followers:
-        each.require()
-    return followers
-
-
 def register(module: AnsibleAWSModule) -> dict[str, Any]:
     """Register devices and return the module's result."""
     params = module.params
     require_sense(params)
+    if params["to_be_issued"] and not module.check_mode:
+        raise FleetError("to_be_issued: without a certificate nothing can be registered; use it in check mode")
     registrar, followers = registrar_of(module), followers_of(module)
     quotas = [read_quotas(module.client("service-quotas", region=region), region) for region in params["regions"]]
     budget = Budget(quotas, params["quota_share"], clock=time.monotonic)

@@ -41,7 +41,7 @@ _CLIENTS = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KE
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A device and its certificate: ``serial`` as in the ledger, ``at`` the octet of the manifest where its line is."""
+    """A device and its certificate: ``serial`` as in the ledger ("": none yet), ``at`` the octet of the manifest."""
 
     name: str
     serial: str
@@ -52,6 +52,7 @@ class IssuedDevices:
     """Certificates of one issuing CA: all valid ones, those of the devices named, or those in a manifest.
 
     There may be a million ``devices``; :meth:`read` fetches the certificate of one when it is its turn, in any thread.
+    With ``to_be_issued`` a name without a certificate is a device that will have one.
     """
 
     def __init__(
@@ -61,12 +62,13 @@ class IssuedDevices:
         names: Sequence[str] = (),
         devices_file: str | None = None,
         manifest: str | None = None,
+        to_be_issued: bool = False,
     ) -> None:
         """Find the devices; raise PkiError for a name that has no certificate, or a file that cannot be used."""
         self._authority = Authority(AuthorityTree(absolute(authority_path), "issuing"))
         self._issuer = self._authority.certificate.fingerprint(hashes.SHA256()).hex()
         self._manifest = absolute(manifest) if manifest else None
-        self._lock = threading.Lock()
+        self._to_be_issued, self._lock = to_be_issued, threading.Lock()
         if self._manifest:
             self.devices = list(_listed(self._manifest))
         elif devices_file or names:
@@ -84,15 +86,17 @@ class IssuedDevices:
     def _named(self, names: list[str]) -> list[Issued]:
         newest = self._newest(valid=False) | self._newest()
         missing = [name for name in names if name not in newest]
-        if missing:
+        if missing and not self._to_be_issued:
             more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
             raise PkiError(
                 f"{', '.join(missing[:_NAMED])}{more}: no certificate in {self._authority.tree.ledger}; issue it first"
             )
-        return [Issued(name, newest[name].serial) for name in names]
+        return [Issued(name, newest[name].serial if name in newest else "") for name in names]
 
     def read(self, device: Issued) -> DeviceCertificate:
         """Return a device's certificate; raise PkiError saying why it may not be registered."""
+        if not device.serial:
+            return self._not_issued(device.name)
         now = datetime.now(UTC)
         with self._lock:  # a ledger reads its file for one caller at a time
             entry = self._authority.ledger.find(device.serial)
@@ -109,6 +113,13 @@ class IssuedDevices:
             serial=f"{certificate.serial_number:x}",
             not_after=time_text(certificate.not_valid_after_utc),
             issuer=self._issuer,
+        )
+
+    def _not_issued(self, name: str) -> DeviceCertificate:
+        """Nobody knows the certificate, and so it is that of no other device."""
+        unknown = f"to be issued to {name}"
+        return DeviceCertificate(
+            name=name, certificate_id=unknown, pem="", serial=unknown, not_after="", issuer=self._issuer
         )
 
     def _in_newcerts(self, device: Issued) -> x509.Certificate:
