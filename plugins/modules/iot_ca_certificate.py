@@ -62,6 +62,13 @@ options:
       - An empty name removes the template. Without this option it stays as it is.
     type: str
     version_added: 0.3.0
+  adopt_template:
+    description:
+      - Whether a CA that has a provisioning template is touched. With V(false) here and without
+        O(provisioning_template) such a CA is refused before anything is changed.
+    type: bool
+    default: true
+    version_added: 0.3.0
   tags:
     description: Tags of the CA. Without this option they stay as they are.
     type: dict
@@ -215,6 +222,7 @@ def present(module: AnsibleAWSModule, certificate: str) -> dict[str, Any]:
         status=params["status"],
         auto_registration=params["auto_registration"],
         provisioning_template=params["provisioning_template"],
+        adopts_template=params["adopt_template"] or params["provisioning_template"] is not None,
         private_key=read_text(key_path, option="private_key_path") if key_path else None,
         passphrase=params["private_key_passphrase"],
         tags=params["tags"],
@@ -259,6 +267,7 @@ def main() -> None:
             "status": {"choices": ["ACTIVE", "INACTIVE"], "default": "ACTIVE"},
             "auto_registration": {"type": "bool", "default": True},
             "provisioning_template": {"type": "str"},
+            "adopt_template": {"type": "bool", "default": True},
             "tags": {"type": "dict"},
             "purge_tags": {"type": "bool", "default": True},
             "wait_timeout": {"type": "int", "default": 60},

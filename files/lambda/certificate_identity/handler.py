@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 BUNDLES = "ca-bundle*.pem"
+# CAs whose devices AWS IoT itself lets in, by a provisioning template.
+PROVISIONED = "jitp-ca*.pem"
 # https://docs.aws.amazon.com/iot/latest/apireference/API_CreateThing.html
 THING_NAME = re.compile(r"[a-zA-Z0-9:_-]{1,128}")
 # https://docs.aws.amazon.com/iot/latest/developerguide/x509-client-certs.html
@@ -36,33 +38,38 @@ class UntrustedError(Exception):
 
 def handler(event: dict[str, str], context: object) -> Verdict:  # noqa: ARG001 - Lambda's signature
     """AWS Lambda's entry point: ``{"pem": ...}`` to the verdict of :func:`identify`."""
-    return identify(event["pem"], issuers=bundle(), now=datetime.now(UTC))
+    return identify(event["pem"], issuers=bundle(), provisioned=bundle(PROVISIONED), now=datetime.now(UTC))
 
 
 @cache
-def bundle(directory: Path = Path(__file__).parent) -> tuple[x509.Certificate, ...]:
-    """The CA certificates of the package: every generation that may sign devices.
+def bundle(files: str = BUNDLES, directory: Path = Path(__file__).parent) -> tuple[x509.Certificate, ...]:
+    """The CA certificates of the package: every generation that may sign devices, or those of ``PROVISIONED``.
 
     Raises:
-        FileNotFoundError: there are none; to call every device a stranger would be worse than to fail.
+        FileNotFoundError: no generation is there; to call every device a stranger would be worse than to fail.
 
     """
-    found = [
-        ca for path in sorted(directory.glob(BUNDLES)) for ca in x509.load_pem_x509_certificates(path.read_bytes())
-    ]
-    if not found:
+    found = [ca for path in sorted(directory.glob(files)) for ca in x509.load_pem_x509_certificates(path.read_bytes())]
+    if not found and files == BUNDLES:
         raise FileNotFoundError(f"no {BUNDLES} in the package")
     return tuple(found)
 
 
-def identify(pem: str, *, issuers: Iterable[x509.Certificate], now: datetime) -> Verdict:
+def identify(
+    pem: str,
+    *,
+    issuers: Iterable[x509.Certificate],
+    provisioned: Iterable[x509.Certificate] = (),
+    now: datetime,
+) -> Verdict:
     """Return what the certificate says and whether it is to be believed.
 
     ``trusted`` bool, ``reason`` ("" when trusted), ``thingName`` (its common name; "" when it is no thing name),
     ``certificateId`` (SHA-256 of the DER), ``serial`` (lower-case hex without leading zeros), ``notBefore`` and
     ``notAfter`` (RFC 3339, UTC), ``keyType`` (RSA, EC or another), ``keyBits``, ``issuerFingerprint`` (SHA-256
-    of the issuer's DER; "" when the issuer is not ours). All hex is lower-case. A text that is no certificate has
-    "" and 0 in all of these.
+    of the issuer's DER; "" when the issuer is not ours), ``provisioned`` bool (it is of a CA whose devices AWS IoT lets
+    in by a template: whoever waits for activation is AWS IoT's to activate). All hex is lower-case. A text that is no
+    certificate has "" and 0 in all of these.
     """
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode())
@@ -70,8 +77,9 @@ def identify(pem: str, *, issuers: Iterable[x509.Certificate], now: datetime) ->
         return _verdict(reason="it is not a certificate")
     facts = _facts(certificate)
     try:
-        issuer = find_issuer(certificate, issuers)
+        issuer = find_issuer(certificate, [*issuers, *provisioned])
         facts["issuerFingerprint"] = _fingerprint(issuer)
+        facts["provisioned"] = issuer in provisioned
         _check_dates(certificate, issuer, now)
         _check_key(certificate)
         _check_purpose(certificate)
@@ -154,7 +162,7 @@ def _verdict(**facts: Any) -> Verdict:
     unknown: Verdict = dict.fromkeys(
         ("reason", "thingName", "certificateId", "serial", "notBefore", "notAfter", "keyType", "issuerFingerprint"), ""
     )
-    return {"trusted": False, **unknown, "keyBits": 0, **facts}
+    return {"trusted": False, "provisioned": False, **unknown, "keyBits": 0, **facts}
 
 
 def _common_names(certificate: x509.Certificate) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.exceptions import AnsibleAWSError
 
 from ansible_collections.iotops.fleet.plugins.module_utils._aws.values import iso
+from ansible_collections.iotops.fleet.plugins.module_utils._iot.ca_changes import prediction, state, updates
 from ansible_collections.iotops.fleet.plugins.module_utils._iot.registration import Registration
 from ansible_collections.iotops.fleet.plugins.module_utils._iot.verification import verification_certificate
 from ansible_collections.iotops.fleet.plugins.module_utils._x509 import (
@@ -151,13 +152,14 @@ def ensure_present(
     found = find(iot, fingerprint(wanted.certificate))
     if found is None:
         if check_mode:
-            return None, _prediction(wanted, {})
+            return None, prediction(wanted, {})
         found = _register_or_find(iot, wanted)
         return None, _converge(iot, wanted, summary(iot, found), timeout=timeout)
     before = summary(iot, found)
     _require_mode(iot, wanted, before)
+    _require_no_template(iot, wanted, before)
     if check_mode:
-        return before, _prediction(wanted, before)
+        return before, prediction(wanted, before)
     return before, _converge(iot, wanted, before, timeout=timeout)
 
 
@@ -189,6 +191,16 @@ def _require_mode(iot: Any, wanted: Registration, before: Mapping[str, Any]) -> 
         raise FleetError(
             f"mode: the CA is registered in {iot.meta.region_name} in mode {mode}, and AWS IoT cannot change that"
             f" to {wanted.mode}; give mode {mode}, or remove it first (state: absent) and register it again"
+        )
+
+
+def _require_no_template(iot: Any, wanted: Registration, before: Mapping[str, Any]) -> None:
+    template = before["provisioning_template"]
+    if template and not wanted.adopts_template:
+        raise FleetError(
+            f"certificate: the template {template} provisions the devices of this CA in {iot.meta.region_name}, and"
+            " register-device must not let them in as well; use a CA of its own for just-in-time provisioning, or take"
+            " the template away first (provisioning_template: '')"
         )
 
 
@@ -231,15 +243,15 @@ def _register_or_find(iot: Any, wanted: Registration) -> dict[str, Any]:
 def _converge(iot: Any, wanted: Registration, seen: dict[str, Any], *, timeout: float) -> dict[str, Any]:
     """Change what differs from ``wanted``, and read back until AWS shows it."""
     arn, certificate_id = seen["certificate_arn"], seen["certificate_id"]
-    updates = _updates(wanted, seen)
+    requests = updates(wanted, seen)
     to_set, to_remove = tags_diff(seen["tags"], wanted.tags, purge=wanted.purge_tags)
-    for update in updates:
+    for update in requests:
         _update(iot, certificateId=certificate_id, **update)
     if to_set:
         _tag(iot, arn, to_set)
     if to_remove:
         _untag(iot, arn, to_remove)
-    if not (updates or to_set or to_remove):
+    if not (requests or to_set or to_remove):
         return seen
 
     def read() -> dict[str, Any]:
@@ -250,54 +262,7 @@ def _converge(iot: Any, wanted: Registration, seen: dict[str, Any], *, timeout: 
 
     return poll(
         read,
-        lambda now: _state(now) == _state(_prediction(wanted, now)),
+        lambda now: state(now) == state(prediction(wanted, now)),
         timeout=timeout,
         describe=f"the changes of CA certificate {certificate_id} to show in {iot.meta.region_name}",
     )
-
-
-def _updates(wanted: Registration, seen: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The requests of UpdateCACertificate that bring what is seen to what is wanted, in order."""
-    template = _template_of(wanted, seen)
-    registers, wanted_registers = seen["auto_registration_status"], wanted.auto_registration_status
-    updates: list[dict[str, Any]] = []
-    if template != seen["provisioning_template"] and not template:
-        updates.append({"removeAutoRegistration": True})  # takes the template away, and registers nobody from then on
-        registers = "DISABLE"
-    changes: dict[str, Any] = {}
-    if template != seen["provisioning_template"] and template:
-        changes["registrationConfig"] = {"templateName": template}
-    if seen["status"] != wanted.status:
-        changes["newStatus"] = wanted.status
-    if registers != wanted_registers:
-        changes["newAutoRegistrationStatus"] = wanted_registers
-    return [*updates, changes] if changes else updates
-
-
-_STATE = ("status", "auto_registration_status", "certificate_mode", "provisioning_template", "tags")
-
-
-def _state(ca: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: ca.get(key) for key in _STATE}
-
-
-def _template_of(wanted: Registration, seen: Mapping[str, Any]) -> str:
-    template = wanted.provisioning_template
-    return str(seen.get("provisioning_template", "") if template is None else template)
-
-
-def _prediction(wanted: Registration, seen: Mapping[str, Any]) -> dict[str, Any]:
-    to_set, to_remove = tags_diff(seen.get("tags", {}), wanted.tags, purge=wanted.purge_tags)
-    tags = {key: value for key, value in {**seen.get("tags", {}), **to_set}.items() if key not in to_remove}
-    parsed = certificates(wanted.certificate, option="certificate")[0]
-    return {
-        **seen,
-        "certificate_pem": seen.get("certificate_pem", wanted.certificate),
-        "status": wanted.status,
-        "auto_registration_status": wanted.auto_registration_status,
-        "certificate_mode": seen.get("certificate_mode", wanted.mode),
-        "provisioning_template": _template_of(wanted, seen),
-        "tags": tags,
-        "fingerprint": fingerprint(wanted.certificate),
-        "not_after": iso(parsed.not_valid_after_utc),
-    }

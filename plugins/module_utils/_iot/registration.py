@@ -26,7 +26,8 @@ class Registration:
     """How a CA certificate is wanted in one region.
 
     ``private_key`` (PEM) and ``passphrase`` serve mode DEFAULT alone. ``tags`` None leaves tags alone,
-    ``provisioning_template`` None the template that provisions its devices; "" is none.
+    ``provisioning_template`` None the template that provisions its devices; "" is none. Without ``adopts_template`` a
+    CA that has a template is refused.
     """
 
     certificate: str
@@ -34,6 +35,7 @@ class Registration:
     status: str = "ACTIVE"
     auto_registration: bool = True
     provisioning_template: str | None = None
+    adopts_template: bool = True
     private_key: str | None = dataclasses.field(default=None, repr=False)
     passphrase: str | None = dataclasses.field(default=None, repr=False)
     tags: Mapping[str, str] | None = None
@@ -48,8 +50,8 @@ class Registration:
         """Check all that can be known before a call.
 
         Raises:
-            FleetError: not exactly one valid CA certificate, no name of a template, or the key of mode DEFAULT is missing
-                or another one's.
+            FleetError: not exactly one valid CA certificate, no name of a template, or the key of mode DEFAULT is
+                missing or another one's.
 
         """
         from cryptography import x509

@@ -8,7 +8,7 @@ import pytest
 from botocore.stub import Stubber
 from cryptography import x509
 
-from ansible_collections.iotops.fleet.plugins.module_utils._iot import ca_certificates, verification
+from ansible_collections.iotops.fleet.plugins.module_utils._iot import ca_certificates, ca_changes, verification
 from ansible_collections.iotops.fleet.plugins.module_utils._iot.registration import Registration
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError
 from tests.certificates import issue
@@ -108,3 +108,24 @@ def test_a_ca_tells_which_template_provisions_its_devices(iot: Any, configuratio
         found = ca_certificates.describe(iot, CA.fingerprint)
     assert found is not None
     assert found["provisioningTemplate"] == shown
+
+
+def test_who_lets_devices_in_otherwise_does_not_touch_a_ca_with_a_template(iot: Any):
+    seen = description(CA.fingerprint, CA.pem) | {"registrationConfig": {"templateName": "demo-jitp"}}
+    seen["certificateDescription"] |= {"certificateArn": "arn:ca", "certificateMode": "SNI_ONLY", "status": "INACTIVE"}
+    with Stubber(iot) as stub:
+        stub.add_response("list_ca_certificates", {"certificates": [{"certificateId": CA.fingerprint}]})
+        stub.add_response("describe_ca_certificate", seen)
+        stub.add_response("list_tags_for_resource", {"tags": []})
+        wanted = Registration(certificate=CA.pem, adopts_template=False)
+        with pytest.raises(FleetError, match="the template demo-jitp provisions the devices of this CA in eu-west-1"):
+            ca_certificates.ensure_present(iot, wanted, check_mode=False, timeout=5)
+        stub.assert_no_pending_responses()
+
+
+def test_a_template_is_taken_away_before_automatic_registration_goes_on():
+    seen = {"status": "ACTIVE", "auto_registration_status": "ENABLE", "provisioning_template": "demo-jitp"}
+    assert ca_changes.updates(Registration(certificate=CA.pem, provisioning_template=""), seen) == [
+        {"removeAutoRegistration": True}, {"newAutoRegistrationStatus": "ENABLE"},
+    ]  # fmt: skip
+    assert ca_changes.updates(Registration(certificate=CA.pem), seen) == []

@@ -81,7 +81,29 @@ def test_a_certificate_of_our_ca_is_trusted_and_described() -> None:
         "keyType": "EC",
         "keyBits": 256,
         "issuerFingerprint": CA.fingerprint(hashes.SHA256()).hex(),
+        "provisioned": False,
     }
+
+
+PROVISIONED_KEY = ec.generate_private_key(ec.SECP256R1())
+PROVISIONED = certificate(
+    "JITP CA", key=PROVISIONED_KEY, end=NOW + 30 * DAY, extensions=(x509.BasicConstraints(True, 0),)
+)
+
+
+@pytest.mark.parametrize("name", ["dev-1", "no thing name"])
+def test_whom_a_template_lets_in_is_known_by_its_ca_whether_it_may_come_in_or_not(name: str) -> None:
+    device = certificate(name, issuer="JITP CA", signer=PROVISIONED_KEY)
+    found = identity.identify(pem(device), issuers=(CA,), provisioned=(PROVISIONED,), now=NOW)
+    assert found["provisioned"]
+    assert found["issuerFingerprint"] == PROVISIONED.fingerprint(hashes.SHA256()).hex()
+    assert found["trusted"] == (name == "dev-1")
+
+
+def test_who_only_claims_to_be_of_that_ca_is_a_stranger() -> None:
+    forged = certificate("dev-1", issuer="JITP CA")
+    found = identity.identify(pem(forged), issuers=(CA,), provisioned=(PROVISIONED,), now=NOW)
+    assert (found["provisioned"], found["reason"]) == (False, "its issuer did not sign it")
 
 
 def test_each_generation_in_the_bundle_is_trusted() -> None:
@@ -150,9 +172,14 @@ def test_what_is_no_certificate_gets_the_same_answer_with_nothing_in_it(text: st
 def test_the_handler_takes_its_cas_from_the_package(tmp_path: Path) -> None:
     (tmp_path / "ca-bundle-0.pem").write_text(pem(CA))
     (tmp_path / "ca-bundle-1.pem").write_text(pem(CA) * 2)
-    assert identity.bundle(tmp_path) == (CA, CA, CA)
+    assert identity.bundle(directory=tmp_path) == (CA, CA, CA)
+    assert identity.bundle(identity.PROVISIONED, tmp_path) == ()
+    (tmp_path / "jitp-ca.pem").write_text(pem(PROVISIONED))
+    identity.bundle.cache_clear()
+    assert identity.bundle(identity.PROVISIONED, tmp_path) == (PROVISIONED,)
+    assert PROVISIONED not in identity.bundle(directory=tmp_path)
 
 
 def test_a_package_without_cas_fails_rather_than_reject_every_device(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no ca-bundle\*.pem in the package"):
-        identity.bundle(tmp_path)
+        identity.bundle(directory=tmp_path)
