@@ -37,6 +37,7 @@ def process(fleet: Revocable, lot: Lot, *, check: bool = False, **more: Any) -> 
     )
 
 
+@pytest.mark.defect("S4-2")
 def test_the_good_ones_are_done_the_others_named_and_a_second_run_does_nothing(
     fleet: Revocable, tmp_path: Path
 ) -> None:
@@ -81,6 +82,7 @@ def test_the_good_ones_are_done_the_others_named_and_a_second_run_does_nothing(
     assert faults(deployment, [*good, "csr-taken"], tmp_path) == []
 
 
+@pytest.mark.defect("S4-5")
 def test_a_certificate_that_was_made_and_has_no_row_is_taken_and_not_made_again(
     fleet: Revocable, tmp_path: Path
 ) -> None:

@@ -51,6 +51,7 @@ def listed(region: Region) -> set[str]:
     return {each["certificateId"] for page in pages for each in page["certificates"]}
 
 
+@pytest.mark.defect("S4-5")
 def test_has_a_request_signed_once(region: Region, files: dict[str, str], named: dict[str, str]):
     wanted = {**files, "policies": [named["policy"]], "things": [named["thing"]]}
     path, before = files["certificate_path"], listed(region)
@@ -147,6 +148,7 @@ def test_what_is_revoked_stays_so(region: Region, files: dict[str, str]):
         assert "another certificate" in message
 
 
+@pytest.mark.defect("S4-5")
 def test_a_run_that_was_killed_leaves_nothing_active_and_is_finished(
     region: Region, sandbox_only: Any, files: dict[str, str], named: dict[str, str]
 ):

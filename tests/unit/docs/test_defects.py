@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[3]
 DEFECTS = [
     *(f"S1-{number}" for number in range(1, 40)),
     *(f"S2-{number}" for number in range(1, 14)),
+    *(f"S4-{number}" for number in range(1, 6)),
     *(f"D-{number}" for number in range(1, 19)),
 ]
 
@@ -20,7 +21,7 @@ def rows() -> dict[str, tuple[str, str, set[str]]]:
     """Defect -> what it was, why it cannot occur here, and the tests, as in the document."""
     found = {}
     for line in (ROOT / "docs/defects.md").read_text().splitlines():
-        if match := re.fullmatch(r"\| ((?:S1|S2|D)-\d+) \| (.+?) \| (.+?) \| (.*) \|", line):
+        if match := re.fullmatch(r"\| ((?:S[1-4]|D)-\d+) \| (.+?) \| (.+?) \| (.*) \|", line):
             defect, what, why, tests = match.groups()
             assert defect not in found, f"{defect} has two rows"
             found[defect] = what, why, {f"tests/{test}" for test in re.findall(r"`([^`]+)`", tests)}

@@ -238,6 +238,17 @@ def test_functions_run_on_a_runtime_of_today() -> None:
     assert {properties["Runtime"] for _where, properties in resources("AWS::Lambda::Function")} == {"python3.13"}
 
 
+@pytest.mark.defect("S4-1")
+def test_no_policy_of_aws_iot_grants_everything() -> None:
+    documents = [properties["PolicyDocument"] for _where, properties in resources("AWS::IoT::Policy")]
+    statements = [each for document in documents for each in document["Statement"]]
+    assert statements
+    for name in ("Action", "Resource"):
+        for each in statements:
+            values = each[name] if isinstance(each[name], list) else [each[name]]
+            assert not {"*", "iot:*"} & {value for value in values if isinstance(value, str)}, each
+
+
 @pytest.mark.defect("S2-7")
 def test_a_device_speaks_for_the_thing_of_its_certificate() -> None:
     [document] = [properties["PolicyDocument"] for _where, properties in resources("AWS::IoT::Policy")]
