@@ -50,6 +50,25 @@ def template(name: str) -> dict[str, Any]:
     return copy.deepcopy(_read(name))
 
 
+def with_numbers(name: str) -> dict[str, Any]:
+    """The template with the defaults of its numbers in place of their names."""
+    found = template(name)
+    numbers = {
+        parameter: properties["Default"]
+        for parameter, properties in found.get("Parameters", {}).items()
+        if properties["Type"] == "Number" and "Default" in properties
+    }
+
+    def put(value: Any) -> Any:
+        if isinstance(value, dict):
+            known = numbers.get(value.get("Ref")) if set(value) == {"Ref"} else None
+            return {key: put(each) for key, each in value.items()} if known is None else known
+        return [put(each) for each in value] if isinstance(value, list) else value
+
+    filled: dict[str, Any] = put(found)
+    return filled
+
+
 def of_type(resources: dict[str, Resource], *types: str) -> Iterator[tuple[str, Resource]]:
     """Logical id and properties of the resources of these types."""
     for logical_id, resource in resources.items():

@@ -81,6 +81,8 @@ class Replay:
             # Not published again: that would wake all listeners of the topic, and store it once more each time.
             calls.put_item(self.client("dynamodb"), self._name("data"), rules.stored_item(letter, self.region))
             return "table data"
+        if rule.startswith("queue_"):
+            return self._send(rule.replace("_", "-"), rules.queued_item(letter, self.region))
         if rule == "rotate_certificate":
             raise KeptError("nobody knows whose connection it came over; the device asks again by itself")
         if "shadow" in rule:

@@ -16,12 +16,15 @@ KEYS = uuid.UUID("6f0c5a52-2b0c-4c5e-9d5e-3f0a8f6f3b11")
 
 def stored_item(letter: Letter, region: str) -> dict[str, Any]:
     """The item of the table ``data``. The time is the letter's: nothing tells that of the message."""
-    topic = letter.body["topic"]
+    return {"PK": letter.body["topic"].split("/")[1], **queued_item(letter, region)}
+
+
+def queued_item(letter: Letter, region: str) -> dict[str, Any]:
+    """The message of a queue of the role message_queue, whose consumer knows which level of the topic is the thing."""
     return {
-        "PK": topic.split("/")[1],
         "SK": f"{int(letter.sent_at.timestamp() * 1000)}#{uuid.uuid5(KEYS, letter.message_id)}",
         "region": region,
-        "topic": topic,
+        "topic": letter.body["topic"],
         "message": letter.payload,
     }
 
@@ -53,4 +56,4 @@ def shadow_message(letter: Letter) -> dict[str, Any] | None:
     return None
 
 
-__all__ = ["registry_message", "shadow_message", "stored_item"]
+__all__ = ["queued_item", "registry_message", "shadow_message", "stored_item"]

@@ -109,6 +109,7 @@ def _stack_create(_original: Any) -> Any:
         """As the API does it, with the numbers and truths that templates may spell as text."""
         del logical_id, stack_name
         data = {**props, **{name: int(props[name]) for name in _NUMBERS if props.get(name) is not None}}
+        data["Enabled"] = _is_true(props.get("Enabled", True))
         status, _headers, body = base._create_esm(data)
         answer = json.loads(body)
         if status >= 400:
@@ -124,11 +125,15 @@ def _stack_update(original: Any) -> Any:
     def lambda_esm_update(physical_id: str, old: dict[str, Any], new: dict[str, Any], stack_name: str) -> Any:
         made = original(physical_id, old, new, stack_name)
         if "Enabled" in new:
-            enabled = str(new["Enabled"]).lower() == "true"
+            enabled = _is_true(new["Enabled"])
             base._esms[made[0]].update(Enabled=enabled, State="Enabled" if enabled else "Disabled")
         return made
 
     return lambda_esm_update
+
+
+def _is_true(value: Any) -> bool:
+    return str(value).lower() == "true"
 
 
 # --- running ---------------------------------------------------------------------------------------------------------
@@ -157,6 +162,7 @@ def _begin(mapping: dict[str, Any]) -> bool:
     if not function or not queue or not _has_message(queue):
         return False
     limit = int((mapping.get("ScalingConfig") or {}).get("MaximumConcurrency") or _CONCURRENCY)
+    limit = min(limit, _CONCURRENCY)
     if base._esm_inflight.get(mapping_id, 0) >= limit:
         return False
     _receiving.add(mapping_id)

@@ -4,8 +4,8 @@
 Attaching and detaching are authorised on the certificate (or other target), a stream's calls on the stream, those of a
 connection on the client, those of a named shadow on the shadow, those of targets on their policy, those of a CA or a
 domain configuration on itself, those of a job's execution on the thing and on the job, queries on their index, those of
-a Map Run or a health check on that; what a queue does in batches, as what it does singly. The gateway's plain HTTP,
-which never leaves the machine, stands for TLS, so that policies may insist on it.
+a Map Run, a health check or a queue's dead letters on that; what a queue does in batches, as what it does singly. The
+gateway's plain HTTP, which never leaves the machine, stands for TLS, so that policies may insist on it.
 Source: "Actions, resources, and condition keys" of AWS IoT, of Amazon DynamoDB, of Amazon Route 53, of Amazon SQS and
 of AWS Step Functions, Service Authorization Reference.
 """
@@ -49,6 +49,8 @@ def _resource(service: str, path: str, headers: dict[str, str], body: bytes) -> 
         named = iot._ca_cert_arn(match.group(1))
     elif service == "route53" and (match := _CHECK.fullmatch(path)):
         named = f"arn:aws:route53:::healthcheck/{match.group(1)}"
+    elif service == "sqs":
+        named = _member(body, "SourceArn")
     elif service == "states":
         named = _member(body, "mapRunArn")
     elif service == "dynamodbstreams":

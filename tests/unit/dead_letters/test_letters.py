@@ -15,6 +15,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._dead_letters.letters
     letter,
 )
 from ansible_collections.iotops.fleet.plugins.module_utils._dead_letters.rules import (
+    queued_item,
     registry_message,
     shadow_message,
     stored_item,
@@ -151,6 +152,12 @@ def test_a_stored_message_has_the_same_key_each_time() -> None:
     assert item["PK"] == "dev"
     assert item["SK"].startswith("1700000000123#")
     assert item["message"] == {"PK": "not a key"}
+
+
+def test_a_message_for_a_queue_is_the_item_but_for_the_thing() -> None:
+    given = of_rule("app_queue_telemetry", "loadtest", {"number": 1})
+    assert queued_item(given, "eu-west-1") == queued_item(given, "eu-west-1")
+    assert queued_item(given, "eu-west-1").keys() == {"SK", "region", "topic", "message"}
 
 
 def test_the_registry_function_looks_from_the_beginning() -> None:

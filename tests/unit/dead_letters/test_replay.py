@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from collections import defaultdict
@@ -139,3 +140,13 @@ def test_what_a_function_failed_on_comes_into_its_queue_again(clients, replay: R
 def test_what_cannot_be_tried_is_kept_with_a_reason(replay: Replay, body: dict, reason: str) -> None:
     with pytest.raises(KeptError, match=reason):
         replay.attempt(letter(**body))
+
+
+def test_a_message_that_could_not_be_queued_goes_to_its_queue_whatever_that_is_called(clients, replay: Replay):
+    clients["sqs"].get_queue_url.side_effect = lambda QueueName: {"QueueUrl": QueueName}
+    payload = base64.b64encode(b'{"t": 1}').decode()
+    given = letter(ruleName="app_queue_shadow_7", topic="loadtest", base64OriginalPayload=payload)
+    assert replay.attempt(given) == "queue queue-shadow-7"
+    sent = clients["sqs"].send_message.call_args.kwargs
+    assert sent["QueueUrl"] == "app-queue-shadow-7"
+    assert json.loads(sent["MessageBody"])["message"] == {"t": 1}

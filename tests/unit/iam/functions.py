@@ -30,6 +30,8 @@ AS_SINGLE = {"sqs:SendMessageBatch": "sqs:SendMessage", "sqs:DeleteMessageBatch"
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
 SOURCE_OF_QUEUE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
 LOG = {"logs:CreateLogStream", "logs:PutLogEvents"}
+# Functions of which a region has several, under names that are not those of their folders.
+FOLDERS = {"queue-${Name}": "consume_messages"}
 Definition = ast.FunctionDef | ast.ClassDef
 
 
@@ -215,7 +217,8 @@ class Function:
         properties = resources[name]["Properties"]
         role = properties["Role"]["GetAtt"].split(".")[0]
         policies = resources[role]["Properties"]["Policies"]
-        own = properties["FunctionName"].removeprefix("${Application}-").replace("-", "_")
+        own = properties["FunctionName"].removeprefix("${Application}-")
+        own = FOLDERS.get(own, own.replace("-", "_"))
         return cls(
             template,
             name,
