@@ -42,7 +42,7 @@ options:
     default: false
   settling:
     description: Seconds in which a change has to be everywhere. A device that changed so shortly before the check, or
-      later, is in motion and not judged.
+      later, is in motion and not judged, and a certificate that was registered since then may be in no row yet.
     type: int
     default: 120
   share:

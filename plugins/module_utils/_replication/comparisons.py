@@ -94,6 +94,11 @@ MOVING = """
     INSERT OR IGNORE INTO moving SELECT row.thing FROM row LEFT JOIN status USING (thing)
     WHERE row.updated_at >= :lately OR status.applied_at >= :lately OR status.lease_until >= :began"""
 
+# A device that AWS IoT itself provisioned has its row from ingestion, some seconds later.
+YOUNG = """
+    DELETE FROM fault WHERE name = 'orphan_certificate' AND id IN
+      (SELECT id FROM certificate WHERE registered_at > :lately)"""
+
 
 def compare(store: Store, *, depth: str, began: int, lately: int) -> None:
     """Write the faults of the devices, and which devices are in motion and have none.
@@ -104,5 +109,6 @@ def compare(store: Store, *, depth: str, began: int, lately: int) -> None:
     store.run("DELETE FROM fault WHERE thing != '' OR name = 'orphan_certificate'")
     for query in [*ROWS.values(), *(REGISTRY.values() if registry else ()), *(FULL.values() if full else ())]:
         store.run(f"INSERT OR REPLACE INTO fault {query}")
+    store.run(YOUNG, {"lately": lately})
     store.run(MOVING, {"began": began, "lately": lately})
     store.run("DELETE FROM fault WHERE thing IN (SELECT thing FROM moving)")

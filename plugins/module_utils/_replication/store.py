@@ -20,7 +20,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError
 
 __all__ = ["Store"]
 
-FORMAT = "1"
+FORMAT = "2"
 Arguments = tuple[Any, ...] | dict[str, Any]
 # Times are epoch seconds. What a row wants is computed as its page is taken in; the rest is as it was listed.
 TABLES = {
@@ -33,7 +33,7 @@ TABLES = {
     "row_group": "thing TEXT, grp TEXT, PRIMARY KEY (thing, grp)",
     "status": "thing TEXT PRIMARY KEY, write_id TEXT, applied_at INTEGER, error TEXT, lease_until INTEGER",
     "thing": "thing TEXT PRIMARY KEY, type TEXT, attributes TEXT",
-    "certificate": "id TEXT PRIMARY KEY, status TEXT",
+    "certificate": "id TEXT PRIMARY KEY, status TEXT, registered_at INTEGER",
     "target": "id TEXT, policy TEXT, PRIMARY KEY (id, policy)",
     "member": "thing TEXT, grp TEXT, PRIMARY KEY (thing, grp)",
     "principal": "thing TEXT, id TEXT, PRIMARY KEY (thing, id)",
