@@ -8,15 +8,16 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
 
 from tests.certificates import new_key
+from tests.provisioning import csr
 
 
 def make_request(name: str, *, key: Any = None) -> str:
-    """A request (PEM) of a device that calls itself ``name``."""
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
-    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key or new_key(), hashes.SHA256())
+    """A request (PEM) of a device that calls itself ``name``; "" for one without a name."""
+    if name:
+        return csr(key or new_key(), name)
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(new_key(), hashes.SHA256())
     return request.public_bytes(serialization.Encoding.PEM).decode()
 
 
