@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,13 +120,15 @@ class Revocable:
             timeout=timeout,
         )
 
-    def playbook(self, *arguments: str, name: str = "revoke_devices") -> tuple[int, str]:
+    def playbook(
+        self, *arguments: str, name: str = "revoke_devices", check: bool = False, limit: str = "all"
+    ) -> tuple[int, str]:
         """Run a playbook with variables; exit code and output."""
-        run = self.start(*arguments, name=name)
+        run = self.start(*arguments, name=name, options=["--limit", limit, *(["--check"] if check else [])])
         output, _none = run.communicate()
         return run.returncode, output
 
-    def start(self, *arguments: str, name: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, name: str, options: Sequence[str] = ()) -> subprocess.Popen[str]:
         """Start a playbook with variables, in a session of its own."""
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
@@ -135,7 +138,7 @@ class Revocable:
         extra = [part for argument in arguments for part in ("-e", argument)]
         program = Path(sys.executable).with_name("ansible-playbook")
         return subprocess.Popen(
-            [program, f"playbooks/{name}.yml", "-i", self.inventory, *extra],
+            [program, f"playbooks/{name}.yml", "-i", self.inventory, *options, *extra],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
