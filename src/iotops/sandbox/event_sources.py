@@ -108,8 +108,7 @@ def _stack_create(_original: Any) -> Any:
     def lambda_esm_create(logical_id: str, props: dict[str, Any], stack_name: str) -> Any:
         """As the API does it, with the numbers and truths that templates may spell as text."""
         del logical_id, stack_name
-        data = {**props, **{name: int(props[name]) for name in _NUMBERS if props.get(name) is not None}}
-        data["Enabled"] = _is_true(props.get("Enabled", True))
+        data = _typed(props)
         status, _headers, body = base._create_esm(data)
         answer = json.loads(body)
         if status >= 400:
@@ -123,17 +122,24 @@ def _stack_create(_original: Any) -> Any:
 
 def _stack_update(original: Any) -> Any:
     def lambda_esm_update(physical_id: str, old: dict[str, Any], new: dict[str, Any], stack_name: str) -> Any:
+        new = _typed(new)
         made = original(physical_id, old, new, stack_name)
         if "Enabled" in new:
-            enabled = _is_true(new["Enabled"])
+            enabled = new["Enabled"]
             base._esms[made[0]].update(Enabled=enabled, State="Enabled" if enabled else "Disabled")
         return made
 
     return lambda_esm_update
 
 
-def _is_true(value: Any) -> bool:
-    return str(value).lower() == "true"
+def _typed(props: dict[str, Any]) -> dict[str, Any]:
+    """The properties with numbers and truths that are such."""
+    found = {**props, **{name: int(props[name]) for name in _NUMBERS if props.get(name) is not None}}
+    if "Enabled" in props:
+        found["Enabled"] = str(props["Enabled"]).lower() == "true"
+    if props.get("ScalingConfig"):
+        found["ScalingConfig"] = {name: int(value) for name, value in props["ScalingConfig"].items()}
+    return found
 
 
 # --- running ---------------------------------------------------------------------------------------------------------
