@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""playbooks/device_hosts.yml over SSH: a Linux host becomes a device of the fleet, and a host like any other again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hosts import Host, inventory, obstacle
+from tests.integration.deployment import Deployment, eventually
+from tests.integration.revocable import Revocable
+from tests.integration.sandbox.mqtt import issue
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(sys.executable).with_name("ansible-playbook")
+PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+NAME = "edge-1"
+OTHERS = ("edge-revoked", "edge-expired", "edge-mistaken")
+DIRECTORY = f"/var/lib/iotops-device/{NAME}"
+USER = "iotops-device"
+UNIT = "/etc/systemd/system/iotops-device@.service"
+# What tools of the host keep for themselves, and Ansible.
+KEPT = re.compile(
+    r"/root/\.ansible.*|/var/log/.*|/etc/(passwd|group|shadow|gshadow)-|/etc/\.pwd\.lock|.*/__pycache__.*"
+)
+
+pytestmark = pytest.mark.skipif(bool(obstacle()), reason=obstacle() or "-")
+
+
+@dataclass
+class Managed:
+    """A host, and the fleet that it is to belong to; ``said`` is what the run said that made it a device."""
+
+    fleet: Revocable
+    host: Host
+    inventory: Path
+    directory: Path
+    said: str = ""
+
+    def playbook(self, name: str, *arguments: str) -> tuple[int, str]:
+        """Run a playbook; exit code and output."""
+        done = subprocess.run(
+            [PROGRAM, f"playbooks/{name}.yml", "-i", self.inventory, *arguments],
+            cwd=ROOT,
+            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_DISPLAY_FAILED_STDERR": "0"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    def run(self, *arguments: str) -> str:
+        """Run device_hosts.yml for the host, which has to end well; its output."""
+        code, output = self.playbook("device_hosts", "--limit", NAME, *arguments)
+        assert code == 0, output[-4000:]
+        return output
+
+    def service(self) -> subprocess.Popen[bytes]:
+        """What systemd would start: the unit's command as the unit's user."""
+        unit = self.host.run("cat", UNIT)
+        command = re.search("^ExecStart=(.*)$", unit, re.MULTILINE)
+        user = re.search("^User=(.*)$", unit, re.MULTILINE)
+        assert command and user
+        words = shlex.split(command[1].replace("%i", NAME))
+        become = ["setpriv", "--reuid", user[1], "--regid", user[1], "--clear-groups"]
+        return subprocess.Popen(self.host.command(*become, *words))
+
+    def left(self) -> set[str]:
+        """The paths that are not as before, but those of the host's own tools."""
+        return {path for path in self.host.changed() if not KEPT.fullmatch(path)}
+
+    def look(self, *arguments: str, limit: str = "") -> tuple[int, dict[tuple[str, str], dict[str, Any]]]:
+        """Run check_endpoint.yml; exit code, and the lines by who looked and region."""
+        report = self.directory / "report.json"
+        chosen = ["--limit", limit] if limit else []
+        code, output = self.playbook("check_endpoint", "-e", f"fleet_report={report}", *chosen, *arguments)
+        assert report.exists(), output[-4000:]
+        rows = json.loads(report.read_text())
+        report.unlink()
+        return code, {(row["seen_from"], row["region"]): row for row in rows}
+
+
+def changed(output: str) -> int:
+    """How many tasks changed the host, by the recap."""
+    found = re.search(rf"^{NAME} .*changed=(\d+)", output, re.MULTILINE)
+    assert found, output[-2000:]
+    return int(found[1])
+
+
+def everything(directory: Path) -> bytes:
+    """What the files below a directory hold."""
+    return b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of wheels: the program, in a folder of its own, and what it needs."""
+    directory = tmp_path_factory.mktemp("wheels")
+    needed = ["--only-binary=:all:", "-r", ROOT / "roles/device_host/files/requirements.txt"]
+    subprocess.run([*PIP, "download", "--no-deps", "--dest", directory, *needed], check=True)
+    sources = directory.with_name("sources")
+    shutil.copytree(ROOT / "src/iotops", sources / "src/iotops")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, sources)
+    subprocess.run([*PIP, "wheel", "--no-deps", "--wheel-dir", directory.with_name("program"), sources], check=True)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def bare(deployment: Deployment, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
+    """A host with nothing on it; beside it in the inventory three devices on it that have their files already."""
+    directory = tmp_path_factory.mktemp("managed")
+    fleet, host = Revocable(deployment, directory), Host(directory / NAME)
+    others = {name: {**host.variables, "endpoint_check_directory": f"/srv/{name}"} for name in OTHERS}
+    path = inventory(
+        fleet.inventory,
+        directory / "all.json",
+        {NAME: host.variables, **others},
+        ansible_ssh_pipelining=True,
+        device_host_package=str(next(wheels.with_name("program").glob("iotops-*.whl"))),
+        device_host_wheelhouse=str(wheels),
+        device_host_telemetry=1,
+    )
+    yield Managed(fleet, host, path, directory)
+    host.close()
+
+
+@pytest.fixture(scope="module")
+def managed(bare: Managed) -> Managed:
+    """The host as a device, which has not connected yet."""
+    bare.said = bare.run("-vvv", "--diff")
+    return bare
+
+
+@pytest.mark.long
+def test_check_mode_tells_what_a_bare_host_would_become_and_changes_nothing(bare: Managed) -> None:
+    assert changed(bare.run("--check", "--diff")) > 5
+    assert bare.left() == set()
+
+
+@pytest.mark.defect("S4-4")
+def test_a_second_run_changes_nothing(managed: Managed) -> None:
+    assert "the service of edge-1 is enabled, and starts when the host boots" in " ".join(managed.said.split())
+    assert changed(managed.run()) == 0
+
+
+def test_the_key_is_on_the_host_and_nowhere_else(managed: Managed, deployment: Deployment) -> None:
+    host, files = managed.host, [DIRECTORY, *(f"{DIRECTORY}/{NAME}.{kind}.pem" for kind in ("key", "cert"))]
+    assert host.run("stat", "-c", "%n %a %U:%G", *files).splitlines() == [
+        f"{DIRECTORY} 700 {USER}:{USER}",
+        f"{DIRECTORY}/{NAME}.key.pem 600 {USER}:{USER}",
+        f"{DIRECTORY}/{NAME}.cert.pem 644 {USER}:{USER}",
+    ]
+    secret = host.run("cat", files[1]).splitlines()[1].encode()
+    assert len(secret) == 64
+    assert secret not in everything(managed.directory)
+    assert secret not in everything(deployment.sandbox.directory)
+    assert secret not in managed.said.encode()
+
+
+@pytest.mark.defect("S4-3")
+def test_what_the_unit_starts_sends_telemetry_and_nobody_else_reads_the_key(
+    managed: Managed, deployment: Deployment
+) -> None:
+    def arrived() -> bool:
+        found = [{each["topic"] for each in deployment.messages(region, NAME)} for region in deployment.regions]
+        return all(f"i/{NAME}/telemetry" in topics for topics in found)
+
+    device = managed.service()
+    try:
+        eventually(arrived, seconds=90)
+    finally:
+        device.terminate()
+        device.wait()
+    refused = managed.host.run("setpriv", "--reuid", "nobody", "--clear-groups", "ls", DIRECTORY, check=False)
+    assert refused == ""
+    assert managed.host.run("cat", f"{DIRECTORY}/root.cert.pem") == deployment.root.pem
+
+
+def test_an_endpoint_is_green_or_red_and_says_why(managed: Managed, deployment: Deployment) -> None:
+    """From the controller and from hosts, in both regions: one that is well, one revoked, one expired, one mistaken."""
+    home, away = deployment.regions
+    fleet, host = managed.fleet, managed.host
+    [canary, revoked] = fleet.issue("edge-canary", "edge-revoked")
+    for each in (canary, revoked):
+        deployment.admit(each, home)
+    expired = issue("edge-expired", deployment.ca, start=-3, days=-1)
+    stranger = issue("Another Root", authority=True)
+    for name, made, root in (("edge-revoked", revoked, deployment.root), ("edge-expired", expired, deployment.root),
+                             ("edge-mistaken", canary, stranger)):  # fmt: skip
+        parts = {"root.cert": root.pem, f"{name}.cert": made.pem, f"{name}.key": made.key_pem}
+        for part, content in parts.items():
+            host.put(f"/srv/{name}/{part}.pem", content)
+
+    code, green = managed.look("-e", "fleet_thing=edge-canary", limit=f"regions,{NAME}")
+    assert [(who, region, row["state"], row["connect"]) for (who, region), row in sorted(green.items())] == [
+        (who, region, "green", "accepted") for who in ("controller", NAME) for region in (home, away)
+    ], green
+    assert code == 0
+    assert {row["device"] for (who, _region), row in green.items() if who == NAME} == {NAME}
+
+    fleet.revoke(names=["edge-revoked"])
+    eventually(lambda: all(deployment.certificate(region, revoked) == "REVOKED" for region in deployment.regions))
+    code, seen = managed.look("-e", "fleet_thing=edge-revoked")
+    assert code == 2
+    for region in deployment.regions:
+        assert seen[NAME, region]["state"] == "green"
+        for who in ("controller", "edge-revoked"):
+            assert seen[who, region]["connect"] == "closed"
+            assert "revoked in this region" in seen[who, region]["reason"]
+            assert "the registry says: edge-revoked REVOKED, this certificate REVOKED" in seen[who, region]["reason"]
+        assert re.search(
+            "edge-expired.cert.pem ended at 20.*give the device another", seen["edge-expired", region]["reason"]
+        )
+        assert (
+            "see that /srv/edge-mistaken/root.cert.pem is the fleet's root" in seen["edge-mistaken", region]["reason"]
+        )
+
+
+def test_uninstalled_nothing_is_left_and_the_run_says_what_to_revoke(managed: Managed) -> None:
+    """The last test of this file: the others want the device."""
+    host = managed.host
+    said = managed.run("-e", "device_host_state=absent")
+    assert f"playbooks/revoke_devices.yml -e fleet_devices={NAME}" in " ".join(said.split())
+    assert {path for path in managed.left() if not path.startswith("/srv")} == set()
+    assert USER not in host.run("cat", "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow")
+    assert not list((managed.fleet.pki / "device_hosts").rglob(f"{NAME}*"))
+    assert changed(managed.run("-e", "device_host_state=absent")) == 0
