@@ -226,6 +226,7 @@ def test_a_rotation_while_it_publishes(fleet, joined):
     eventually(lambda: in_table() >= set(acknowledged), seconds=30)
 
 
+@pytest.mark.defect("S3-10")
 def test_messages_by_hand_whatever_is_in_them(fleet, joined):
     """In a C locale and with an encoding that knows ASCII only."""
     name, directory, _issued = joined

@@ -238,7 +238,7 @@ def test_functions_run_on_a_runtime_of_today() -> None:
     assert {properties["Runtime"] for _where, properties in resources("AWS::Lambda::Function")} == {"python3.13"}
 
 
-@pytest.mark.defect("S4-1")
+@pytest.mark.defect("S3-14", "S4-1")
 def test_no_policy_of_aws_iot_grants_everything() -> None:
     documents = [properties["PolicyDocument"] for _where, properties in resources("AWS::IoT::Policy")]
     statements = [each for document in documents for each in document["Statement"]]
