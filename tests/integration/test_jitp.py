@@ -57,6 +57,7 @@ def faults(fleet: Provisioning, directory: Path) -> dict[str, Any]:
     return {region: answer["replication"]["faults"] for region, answer in answers.items()}
 
 
+@pytest.mark.defect("S3-11")
 def test_it_is_dropped_then_let_in_and_works_in_both_regions_with_one_row(fleet: Provisioning, tmp_path: Path) -> None:
     device = fleet.provisioned("lamp")
     assert not fleet.knock(device, AWAY)
@@ -92,6 +93,7 @@ def test_one_that_cannot_be_provisioned_is_left_alone_and_tried_again_at_each_co
     eventually(lambda: fleet.row(HOME, "nameless").get("CertificateId") == device.id)
 
 
+@pytest.mark.long
 def test_one_that_appears_in_two_regions_at_once_has_one_row_and_one_thing(fleet: Provisioning) -> None:
     device = fleet.provisioned("twice")
     with fleet.apart():
@@ -104,6 +106,7 @@ def test_one_that_appears_in_two_regions_at_once_has_one_row_and_one_thing(fleet
     assert [fleet.things_of(region, device) for region in BOTH] == [["twice"], ["twice"]]
 
 
+@pytest.mark.long
 def test_one_that_was_revoked_before_it_came_is_put_out_once_it_is_seen(fleet: Provisioning) -> None:
     device = fleet.provisioned("stolen")
     fleet.sandbox.client("dynamodb", HOME).put_item(
@@ -116,6 +119,7 @@ def test_one_that_was_revoked_before_it_came_is_put_out_once_it_is_seen(fleet: P
     eventually(lambda: fleet.converged("stolen"))
 
 
+@pytest.mark.long
 def test_a_device_of_the_issuing_ca_still_comes_in_as_ever(fleet: Provisioning) -> None:
     device = fleet.issue("ordinary")
     fleet.admit(device, HOME)

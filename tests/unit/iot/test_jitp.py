@@ -41,6 +41,7 @@ def test_the_template_declares_what_it_uses_and_nothing_else():
     assert set(jitp.template("demo", {})["Parameters"]) == {f"{jitp.PREFIX}CommonName", f"{jitp.PREFIX}Id"}
 
 
+@pytest.mark.defect("S3-11")
 def test_things_get_the_fleets_own_type_and_policy_and_a_thing_that_is_there_keeps_what_it_has():
     resources = jitp.template("demo", {})["Resources"]
     assert resources["policy"]["Properties"] == {"PolicyName": "demo-device"}

@@ -72,3 +72,14 @@ def test_empty_parts_are_left_out() -> None:
         distinguished_name(common_name="a", organization="", more=dict.fromkeys(MORE_PARTS, "")).rfc4514_string()
         == "CN=a"
     )
+
+
+@pytest.mark.defect("S3-15")
+def test_the_ca_with_a_template_is_under_the_root_and_its_key_is_encrypted(bare: Pki) -> None:
+    path = bare.path / "jitpCA"
+    made = bare.ensure_issuing(path=str(path), common_name="Example JITP CA", subject=SUBJECT, passphrase="open sesame")
+    certificate = x509.load_pem_x509_certificate(Path(made["authority"]["certificate"]).read_bytes())
+    root = x509.load_pem_x509_certificate((bare.root / "certs/root.cert.pem").read_bytes())
+    certificate.verify_directly_issued_by(root)
+    assert certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0
+    assert "ENCRYPTED" in Path(made["authority"]["private_key"]).read_text()
