@@ -46,6 +46,7 @@ class Managed:
     host: Host
     inventory: Path
     directory: Path
+    name: str = NAME
     said: str = ""
 
     def playbook(self, name: str, *arguments: str) -> tuple[int, str]:
@@ -64,7 +65,7 @@ class Managed:
 
     def run(self, *arguments: str) -> str:
         """Run device_hosts.yml for the host, which has to end well; its output."""
-        code, output = self.playbook("device_hosts", "--limit", NAME, *arguments)
+        code, output = self.playbook("device_hosts", "--limit", self.name, *arguments)
         assert code == 0, output[-4000:]
         return output
 
@@ -74,7 +75,7 @@ class Managed:
         command = re.search("^ExecStart=(.*)$", unit, re.MULTILINE)
         user = re.search("^User=(.*)$", unit, re.MULTILINE)
         assert command and user
-        words = shlex.split(command[1].replace("%i", NAME))
+        words = shlex.split(command[1].replace("%i", self.name))
         become = ["setpriv", "--reuid", user[1], "--regid", user[1], "--clear-groups"]
         return subprocess.Popen(self.host.command(*become, *words))
 
@@ -95,9 +96,15 @@ class Managed:
 
 def changed(output: str) -> int:
     """How many tasks changed the host, by the recap."""
-    found = re.search(rf"^{NAME} .*changed=(\d+)", output, re.MULTILINE)
+    found = re.search(r"^edge-\w+ .*changed=(\d+)", output, re.MULTILINE)
     assert found, output[-2000:]
     return int(found[1])
+
+
+def arrived(deployment: Deployment, name: str = NAME) -> bool:
+    """Whether telemetry of the device is in both regions."""
+    found = [{each["topic"] for each in deployment.messages(region, name)} for region in deployment.regions]
+    return all(f"i/{name}/telemetry" in topics for topics in found)
 
 
 def everything(directory: Path) -> bytes:
@@ -175,13 +182,9 @@ def test_the_key_is_on_the_host_and_nowhere_else(managed: Managed, deployment: D
 def test_what_the_unit_starts_sends_telemetry_and_nobody_else_reads_the_key(
     managed: Managed, deployment: Deployment
 ) -> None:
-    def arrived() -> bool:
-        found = [{each["topic"] for each in deployment.messages(region, NAME)} for region in deployment.regions]
-        return all(f"i/{NAME}/telemetry" in topics for topics in found)
-
     device = managed.service()
     try:
-        eventually(arrived, seconds=90)
+        eventually(lambda: arrived(deployment), seconds=90)
     finally:
         device.terminate()
         device.wait()
@@ -239,3 +242,48 @@ def test_uninstalled_nothing_is_left_and_the_run_says_what_to_revoke(managed: Ma
     assert USER not in host.run("cat", "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow")
     assert not list((managed.fleet.pki / "device_hosts").rglob(f"{NAME}*"))
     assert changed(managed.run("-e", "device_host_state=absent")) == 0
+
+
+@pytest.mark.long
+def test_aws_iot_signs_for_a_host_that_lacks_a_package(deployment: Deployment, wheels: Path, tmp_path: Path) -> None:
+    """The program is built from the checkout, a package is fetched, and goes with the device."""
+    name = "edge-aws"
+    fleet, host = Revocable(deployment, tmp_path), Host(tmp_path / name)
+    try:
+        path = inventory(
+            fleet.inventory,
+            tmp_path / "all.json",
+            {name: host.variables},
+            ansible_ssh_pipelining=True,
+            device_host_build_dir=str(tmp_path / "built"),
+            device_host_wheelhouse=str(wheels),
+            device_host_signer="aws",
+            device_host_telemetry=1,
+            device_host_system_trust=True,
+        )
+        managed = Managed(fleet, host, path, tmp_path, name)
+        host.run("apt-get", "remove", "--yes", "mosquitto-clients")
+
+        managed.run()
+        assert host.run("mosquitto_pub", "--help", check=False)
+        assert [deployment.row(region, name)["State"] for region in deployment.regions] == ["ACTIVE", "ACTIVE"]
+        assert deployment.row(deployment.regions[0], name)["Certificates"].popitem()[1]["IssuerFingerprint"] == "aws"
+        assert changed(managed.run("--check")) == 0
+        host.run("openssl", "verify", "-CApath", "/etc/ssl/certs", f"/var/lib/iotops-device/{name}/root.cert.pem")
+        device = managed.service()
+        try:
+            eventually(lambda: arrived(deployment, name), seconds=90)
+        finally:
+            device.terminate()
+            device.wait()
+
+        managed.run("-e", "device_host_state=absent")
+        assert (
+            "install" not in host.run("dpkg-query", "-W", "-f", "${Status}", "mosquitto-clients", check=False).split()
+        )
+        assert (
+            host.run("sh", "-c", "ls /etc/ssl/certs /usr/local/share/ca-certificates | grep -c test-fleet || true")
+            == "0\n"
+        )
+    finally:
+        host.close()
