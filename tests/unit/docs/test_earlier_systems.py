@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -251,12 +252,19 @@ def test_no_policy_of_aws_iot_grants_everything() -> None:
 
 @pytest.mark.defect("S2-7")
 def test_a_device_speaks_for_the_thing_of_its_certificate() -> None:
-    [document] = [properties["PolicyDocument"] for _where, properties in resources("AWS::IoT::Policy")]
-    text = json.dumps(document)
-    assert "iot:ClientId" not in text
-    [connecting] = [each for each in document["Statement"] if each["Action"] == "iot:Connect"]
+    policies = {where: properties["PolicyDocument"] for where, properties in resources("AWS::IoT::Policy")}
+    assert set(policies) == {"onboarding.DevicePolicy", "claims.ClaimPolicy"}
+    assert "iot:ClientId" not in json.dumps(policies)
+    [connecting] = [each for each in policies["onboarding.DevicePolicy"]["Statement"] if each["Action"] == "iot:Connect"]
     assert connecting["Resource"].endswith(":client/${!iot:Connection.Thing.ThingName}")
     assert connecting["Condition"] == {"Bool": {"iot:Connection.Thing.IsAttached": "true"}}
+    # Who has a claim speaks for no device: there it is a client id of its own, and only what asking takes.
+    claim = {each["Action"]: each["Resource"] for each in policies["claims.ClaimPolicy"]["Statement"]}
+    assert claim.pop("iot:Connect").endswith(":client/claim-*")
+    reserved = ("/$aws/certificates/create", "/$aws/provisioning-templates/${Application}-claim/")
+    for resource in itertools.chain(*claim.values()):
+        text = resource if isinstance(resource, str) else resource["If"][1]
+        assert any(each in text for each in reserved), text
 
 
 @pytest.mark.defect("S2-10")
