@@ -255,7 +255,9 @@ def test_a_device_speaks_for_the_thing_of_its_certificate() -> None:
     policies = {where: properties["PolicyDocument"] for where, properties in resources("AWS::IoT::Policy")}
     assert set(policies) == {"onboarding.DevicePolicy", "claims.ClaimPolicy"}
     assert "iot:ClientId" not in json.dumps(policies)
-    [connecting] = [each for each in policies["onboarding.DevicePolicy"]["Statement"] if each["Action"] == "iot:Connect"]
+    [connecting] = [
+        each for each in policies["onboarding.DevicePolicy"]["Statement"] if each["Action"] == "iot:Connect"
+    ]
     assert connecting["Resource"].endswith(":client/${!iot:Connection.Thing.ThingName}")
     assert connecting["Condition"] == {"Bool": {"iot:Connection.Thing.IsAttached": "true"}}
     # Who has a claim speaks for no device: there it is a client id of its own, and only what asking takes.
