@@ -11,8 +11,8 @@ version_added: 0.2.0
 short_description: Make, change or delete one thing of AWS IoT in one region
 description:
   - Makes the thing what is asked for, with its type, its attributes and all certificates that are attached to it.
-  - This is for things of one region. What a device of the fleet is says its row (M(iotops.fleet.fleet_device)): where
-    registry changes are taken in, a change that this module makes comes into the row and so into every region, and
+  - This is for things of one region. What a device of the fleet is says its row (M(iotops.fleet.fleet_device)). Where
+    registry changes are taken in, a change that this module makes comes into the row and so into every region;
     otherwise the next repair undoes it.
 author:
   - The iotops.fleet maintainers (@iotops)
