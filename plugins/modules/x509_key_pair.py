@@ -11,7 +11,8 @@ module: x509_key_pair
 version_added: 0.2.0
 short_description: Keep a private key, and its public key beside it
 description:
-  - Makes a private key (PKCS #8, mode 0600) on the controller unless there is one, and writes its public key.
+  - Makes a private key (PKCS #8, mode 0600) on the controller unless there is one, and writes its public key, and a
+    request for a certificate if that is wanted.
   - A private key that is there is never changed, whatever its type.
 options:
   path:
@@ -27,6 +28,12 @@ options:
     type: str
     choices: [EC P-256, EC P-384, RSA 2048, RSA 3072, RSA 4096]
     default: EC P-256
+  request_path:
+    description: File of a certificate signing request (PEM) that is kept for the key. Needs O(common_name).
+    type: path
+  common_name:
+    description: The name in the request.
+    type: str
 attributes:
   check_mode:
     description: Predicts the result and writes nothing.
@@ -46,6 +53,13 @@ EXAMPLES = r"""
   iotops.fleet.x509_key_pair:
     path: /srv/devices/dev-1/dev-1.key.pem
     public_path: /srv/devices/dev-1/dev-1.pub.pem
+
+- name: Keep a key, and a request that AWS IoT is to sign
+  iotops.fleet.x509_key_pair:
+    path: pki/claims/lot-7/key.pem
+    public_path: pki/claims/lot-7/pub.pem
+    request_path: pki/claims/lot-7/csr.pem
+    common_name: multi-region-iot-claim-lot-7
 """
 
 RETURN = r"""
@@ -83,7 +97,10 @@ def main() -> NoReturn:
             "path": {"type": "path", "required": True},
             "public_path": {"type": "path", "required": True},
             "key_type": {"type": "str", "choices": KEY_TYPES, "default": KEY_TYPES[0], "no_log": False},
+            "request_path": {"type": "path"},
+            "common_name": {"type": "str"},
         },
+        required_together=[("request_path", "common_name")],
         supports_check_mode=True,
     )
     params = module.params
@@ -94,6 +111,8 @@ def main() -> NoReturn:
             public_path=Path(params["public_path"]),
             key_type=params["key_type"],
             check_mode=module.check_mode,
+            request_path=Path(params["request_path"]) if params["request_path"] else None,
+            common_name=params["common_name"] or "",
         ),
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.x509 import load_pem_x509_csr
 
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
 from ansible_collections.iotops.fleet.plugins.module_utils._pki.key_pair import ensure_key_pair
@@ -63,3 +64,33 @@ def test_a_damaged_private_key_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(PkiError, match="cannot be read"):
         ensure(tmp_path)
     assert files(tmp_path)["a.key.pem"] == b"damaged"
+
+
+def requested(directory: Path, name: str = "lot-7", *, check_mode: bool = False) -> dict[str, Any]:
+    return ensure_key_pair(
+        path=directory / "a.key.pem", public_path=directory / "a.pub.pem", key_type="EC P-256", check_mode=check_mode,
+        request_path=directory / "a.csr.pem", common_name=name,
+    )  # fmt: skip
+
+
+def test_a_request_is_of_the_key_with_the_name_and_stays(tmp_path: Path) -> None:
+    assert requested(tmp_path)["reasons"] == ["made"]
+    kept = files(tmp_path)
+    request = load_pem_x509_csr(kept["a.csr.pem"])
+    assert request.is_signature_valid
+    assert request.subject.rfc4514_string() == "CN=lot-7"
+    assert request.public_key() == load_pem_public_key(kept["a.pub.pem"])
+    assert not requested(tmp_path)["changed"]
+    assert files(tmp_path) == kept
+
+
+@pytest.mark.parametrize("content", [None, b"nonsense"], ids=["missing", "damaged"])
+def test_a_request_that_is_not_of_the_key_is_made_again(tmp_path: Path, content: bytes | None) -> None:
+    requested(tmp_path)
+    key = (tmp_path / "a.key.pem").read_bytes()
+    (tmp_path / "a.csr.pem").unlink() if content is None else (tmp_path / "a.csr.pem").write_bytes(content)
+    reason = ["the request was missing or another one"]
+    assert requested(tmp_path, check_mode=True)["reasons"] == reason
+    assert requested(tmp_path)["reasons"] == reason
+    assert requested(tmp_path, "lot-8")["reasons"] == reason
+    assert (tmp_path / "a.key.pem").read_bytes() == key
