@@ -101,10 +101,19 @@ def changed(output: str) -> int:
     return int(found[1])
 
 
-def arrived(deployment: Deployment, name: str = NAME) -> bool:
-    """Whether telemetry of the device is in both regions."""
-    found = [{each["topic"] for each in deployment.messages(region, name)} for region in deployment.regions]
-    return all(f"i/{name}/telemetry" in topics for topics in found)
+def join(managed: Managed, deployment: Deployment) -> None:
+    """Let the service run until its telemetry is in both regions; it is registered just in time when it is new."""
+
+    def arrived() -> bool:
+        found = [{each["topic"] for each in deployment.messages(region, managed.name)} for region in deployment.regions]
+        return all(f"i/{managed.name}/telemetry" in topics for topics in found)
+
+    device = managed.service()
+    try:
+        eventually(arrived, seconds=90)
+    finally:
+        managed.host.run("pkill", "--signal", "TERM", "--uid", USER)  # of the host's processes
+        assert device.wait(20) == 0
 
 
 def everything(directory: Path) -> bytes:
@@ -182,12 +191,7 @@ def test_the_key_is_on_the_host_and_nowhere_else(managed: Managed, deployment: D
 def test_what_the_unit_starts_sends_telemetry_and_nobody_else_reads_the_key(
     managed: Managed, deployment: Deployment
 ) -> None:
-    device = managed.service()
-    try:
-        eventually(lambda: arrived(deployment), seconds=90)
-    finally:
-        device.terminate()
-        device.wait()
+    join(managed, deployment)
     refused = managed.host.run("setpriv", "--reuid", "nobody", "--clear-groups", "ls", DIRECTORY, check=False)
     assert refused == ""
     assert managed.host.run("cat", f"{DIRECTORY}/root.cert.pem") == deployment.root.pem
@@ -198,8 +202,10 @@ def test_an_endpoint_is_green_or_red_and_says_why(managed: Managed, deployment: 
     home, away = deployment.regions
     fleet, host = managed.fleet, managed.host
     [canary, revoked] = fleet.issue("edge-canary", "edge-revoked")
-    for each in (canary, revoked):
+    join(managed, deployment)
+    for each, name in ((canary, "edge-canary"), (revoked, "edge-revoked")):
         deployment.admit(each, home)
+        eventually(lambda name=name: deployment.settled(away, name))
     expired = issue("edge-expired", deployment.ca, start=-3, days=-1)
     stranger = issue("Another Root", authority=True)
     for name, made, root in (("edge-revoked", revoked, deployment.root), ("edge-expired", expired, deployment.root),
@@ -270,12 +276,7 @@ def test_aws_iot_signs_for_a_host_that_lacks_a_package(deployment: Deployment, w
         assert deployment.row(deployment.regions[0], name)["Certificates"].popitem()[1]["IssuerFingerprint"] == "aws"
         assert changed(managed.run("--check")) == 0
         host.run("openssl", "verify", "-CApath", "/etc/ssl/certs", f"/var/lib/iotops-device/{name}/root.cert.pem")
-        device = managed.service()
-        try:
-            eventually(lambda: arrived(deployment, name), seconds=90)
-        finally:
-            device.terminate()
-            device.wait()
+        join(managed, deployment)
 
         managed.run("-e", "device_host_state=absent")
         assert (
