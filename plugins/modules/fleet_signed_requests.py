@@ -27,7 +27,7 @@ options:
     type: path
     required: true
   certificates:
-    description: Folder of the certificates; that of the requests without this option. It has to exist.
+    description: Folder of the certificates, which has to exist; that of the requests without this option.
     type: path
   regions:
     description: The regions that are to follow. Their quotas count.
@@ -129,7 +129,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._aws.progress import 
 from ansible_collections.iotops.fleet.plugins.module_utils._quotas import iot as iot_quotas
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.budget import Budget
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.estimate import estimate
-from ansible_collections.iotops.fleet.plugins.module_utils._registration.following import Follower
+from ansible_collections.iotops.fleet.plugins.module_utils._registration.inputs import followers_of, require_sense
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.quotas import read_quotas
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.rows import Home
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError, run_module
@@ -162,22 +162,10 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 }
 
 
-def require_sense(params: dict[str, Any]) -> None:
-    """Check the inputs.
-
-    Raises:
-        FleetError: the first one that cannot be.
-
-    """
-    if not 0 < params["quota_share"] <= 1:
-        raise FleetError(f"quota_share={params['quota_share']:g} is not a part: set more than 0 and at most 1")
-    for name in ("threads", "timeout"):
-        if params[name] < 1:
-            raise FleetError(f"{name}={params[name]} is less than 1: set 1 or more")
-    if not params["regions"]:
-        raise FleetError("regions is empty: name the regions that are to follow")
-    if params["certificates"] and not Path(params["certificates"]).is_dir():
-        raise FleetError(f"certificates: there is no folder {params['certificates']}; make it first")
+def require_folder(path: str | None) -> None:
+    """Check that the folder of the certificates exists; raise FleetError when it does not."""
+    if path and not Path(path).is_dir():
+        raise FleetError(f"certificates: there is no folder {path}; make it first")
 
 
 def signing_of(module: AnsibleAWSModule) -> Signing:
@@ -209,18 +197,6 @@ def registrar_of(module: AnsibleAWSModule, signing: Signing) -> Registrar:
     )
 
 
-def followers_of(module: AnsibleAWSModule) -> list[Follower]:
-    """Return the regions, each of which has answered once."""
-    params = module.params
-    followers = [
-        Follower(region, module.client("dynamodb", region=region), params["application"], params["threads"])
-        for region in params["regions"]
-    ]
-    for each in followers:
-        each.require()
-    return followers
-
-
 def signing_rate(module: AnsibleAWSModule) -> float:
     """Requests that may be signed a second."""
     region = str(module.region)
@@ -232,6 +208,8 @@ def process(module: AnsibleAWSModule) -> dict[str, Any]:
     """Sign, register, and return the module's result."""
     params = module.params
     require_sense(params)
+    if not module.check_mode:
+        require_folder(params["certificates"])
     signing = signing_of(module)
     followers, rate = followers_of(module), signing_rate(module)
     quotas = [read_quotas(module.client("service-quotas", region=region), region) for region in params["regions"]]

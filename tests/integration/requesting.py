@@ -71,7 +71,7 @@ def publishes(deployment: Deployment, name: str, region: str, issued: Issued) ->
 
 
 def faults(deployment: Deployment, names: Iterable[str], directory: Path) -> list[str]:
-    """What a full check of every region finds wrong with these devices, or with what belongs to nobody of theirs."""
+    """What a check of every region finds wrong with these devices."""
     wanted, found = set(names), []
     for region in deployment.regions:
         store = directory / f"{region}.sqlite"
@@ -79,9 +79,8 @@ def faults(deployment: Deployment, names: Iterable[str], directory: Path) -> lis
             "fleet_replication_info",
             application=deployment.application,
             store=str(store),
-            depth="full",
+            depth="registry",
             share=1.0,
-            sample=0,
             settling=0,
         )
         found += [f"{region}: {fault}" for fault in Store(str(store)).faults() if fault.thing_name in wanted]

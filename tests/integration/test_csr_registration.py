@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from tests.certificates import issue
 from tests.integration.deployment import Deployment
 from tests.integration.operators import AWAY, BOTH, HOME, at
 from tests.integration.requesting import Lot, faults, publishes, signings
@@ -88,14 +89,17 @@ def test_a_certificate_that_was_made_and_has_no_row_is_taken_and_not_made_again(
 ) -> None:
     """A run that was killed after it had stored the certificate."""
     deployment, lot = fleet.deployment, Lot(tmp_path / "lot")
-    lot.request("csr-killed", "csr-lost")
+    lot.request("csr-killed", "csr-lost", "csr-renamed")
     request = (lot.directory / "csr-killed.csr").read_text()
     made = deployment.sandbox.client("iot", HOME).create_certificate_from_csr(certificateSigningRequest=request)
     (lot.directory / "csr-killed.cert.pem").write_text(made["certificatePem"])
+    (lot.directory / "csr-renamed.cert.pem").write_text(issue("AWS IoT Certificate", key=lot.keys["csr-renamed"]).pem)
     began = deployment.sandbox.now()
 
-    assert process(fleet, lot)["requests"]["written"] == 2
+    assert process(fleet, lot)["requests"]["written"] == 3
     assert signings(deployment, began) == 1
+    # The name is the request's, whatever subject AWS gives the certificate.
+    assert publishes(deployment, "csr-renamed", AWAY, lot.issued("csr-renamed"))
     assert deployment.row(AWAY, "csr-killed")["CertificateId"] == made["certificateId"]
 
     lost = lot.directory / "csr-lost.cert.pem"
