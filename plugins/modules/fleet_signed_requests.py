@@ -147,7 +147,8 @@ except ImportError as error:
         raise
     MISSING_LIBRARY = missing_required_lib("cryptography >= 43")
 
-SHOWN, MISSING_SHOWN = 100, 20
+SHOWN = 100
+MISSING_SHOWN = 20
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "application": {"type": "str", "required": True},
     "requests": {"type": "path", "required": True},
