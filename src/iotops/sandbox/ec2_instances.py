@@ -12,6 +12,8 @@ from typing import Any
 from ministack.services import ec2, ssm
 from ministack.services.cloudformation import provisioners
 
+from iotops.sandbox.patching import replace
+
 __all__ = ["install"]
 
 Made = tuple[str, dict[str, Any]]
@@ -66,7 +68,6 @@ def _set(instance: dict[str, Any], props: Properties) -> None:
     ec2._tags[instance["InstanceId"]] = [dict(tag) for tag in props.get("Tags") or []]
     instance["InstanceType"] = props.get("InstanceType") or "m1.small"
     instance["UserData"] = props.get("UserData") or ""
-    instance["MetadataOptions"] = dict(props.get("MetadataOptions") or {})
     for mapping in props.get("BlockDeviceMappings") or []:
         if (mapping.get("Ebs") or {}).get("Encrypted"):
             for attached in instance["BlockDeviceMappings"]:
@@ -97,8 +98,22 @@ def _delete(physical_id: str, props: Properties) -> None:
         ec2._terminate_instances({"InstanceId.1": [physical_id]})
 
 
+def _described(original: Any) -> Any:
+    def describe_instance_attribute(p: dict[str, Any]) -> Any:
+        """With the user data, which the base leaves out."""
+        status, headers, body = original(p)
+        data = ec2._instances.get(ec2._p(p, "InstanceId"), {}).get("UserData")
+        if data:
+            body = body.replace(b"<userData/>", f"<userData><value>{data}</value></userData>".encode())
+        return status, headers, body
+
+    return describe_instance_attribute
+
+
 def install() -> None:
-    """Add the type and the parameter."""
+    """Add the type and the parameter, and let user data be read."""
+    replace(ec2, "_describe_instance_attribute", "p", _described)
+    ec2._ACTION_MAP["DescribeInstanceAttribute"] = ec2._describe_instance_attribute
     provisioners._RESOURCE_HANDLERS.setdefault(
         "AWS::EC2::Instance", {"create": _create, "update": _update, "delete": _delete}
     )
