@@ -72,7 +72,7 @@ def test_a_provisioned_device_lives_and_ends_like_any_other(tmp_path: Path) -> N
         fleet.run(*JITP).ok()
         again = fleet.run(*JITP).ok()
         assert set(again.changed.values()) == {0}, again.changes
-        kept = fleet.run("playbooks/deploy_regions.yml").ok()
+        kept = fleet.run("site.yml").ok()
         assert set(kept.changed.values()) == {0}, "site.yml keeps register-device from its devices"
         authority = f"fleet_issue_authority={fleet.pki}/jitpCA"
         fleet.run("playbooks/issue_devices.yml", "-e", authority, "-e", f"fleet_devices={NAME}").ok()
