@@ -108,6 +108,8 @@ def join(managed: Managed, deployment: Deployment) -> None:
         found = [{each["topic"] for each in deployment.messages(region, managed.name)} for region in deployment.regions]
         return all(f"i/{managed.name}/telemetry" in topics for topics in found)
 
+    if arrived():
+        return
     device = managed.service()
     try:
         eventually(arrived, seconds=90)
