@@ -82,17 +82,17 @@ def publish(device: Device, topic: str, numbers: range) -> None:
         each.wait_for_publish(60)
 
 
-def consumed(queue: Queue, count: int, seconds: float) -> None:
+def consumed(queue: Queue, count: int, seconds: float, **parameters: str) -> None:
     """A backlog of messages with the consumer off, then on, failing one in twenty; then the dead letters."""
     numbers = list(range(count))
     bad = [number for number in numbers if number % 20 == 0]
     eventually(lambda: queue.waiting() == count, seconds=seconds)
     assert queue.stored() == []
-    queue.change(ConsumerEnabled="true", fastidious="true")
+    queue.change(ConsumerEnabled="true", fastidious="true", **parameters)
     eventually(lambda: (queue.waiting(), queue.dead()) == (0, len(bad)), seconds=seconds)
     assert queue.stored() == [number for number in numbers if number not in set(bad)]
 
-    queue.change(ConsumerEnabled="true")
+    queue.change(ConsumerEnabled="true", **parameters)
     assert queue.redrive(check=True)["moved"] == queue.dead() == len(bad)
     answer = queue.redrive()
     assert (answer["changed"], answer["moved"], answer["left"]) == (True, len(bad), 0)
@@ -101,6 +101,7 @@ def consumed(queue: Queue, count: int, seconds: float) -> None:
     assert not queue.redrive()["changed"]
 
 
+@pytest.mark.defect("S3-16")
 def test_a_backlog_is_consumed_what_failed_is_redriven_and_queues_do_not_mix(
     deployment: Deployment, publisher: Device
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_queue_takes_topics_without_a_thing(deployment: Deployment, publisher:
     assert eventually(lambda: queue.stored("loadtest")) == [1]
 
 
+@pytest.mark.defect("S3-17")
 def test_what_cannot_be_queued_is_a_dead_letter_that_goes_to_the_queue_when_it_is_tried_again(
     deployment: Deployment, publisher: Device
 ) -> None:
@@ -156,11 +158,13 @@ def test_what_cannot_be_redriven_is_refused_in_a_line(deployment: Deployment, pu
     assert "max_per_second=501" in region.refusal("sqs_redrive", queue=name, max_per_second=501)
 
 
+@pytest.mark.defect("S3-16")
 @pytest.mark.long
 def test_ten_thousand_messages_wait_are_consumed_and_none_is_lost(deployment: Deployment, publisher: Device) -> None:
     QUEUES["bulk"] = "i/+/bulk"
-    queues.deploy(deployment, HOME, "bulk", QUEUES["bulk"], ConsumerEnabled="false", fastidious="true")
+    patient = {"ConsumerTimeout": "30", "VisibilityTimeout": "30", "MaximumReceives": "3"}
+    queues.deploy(deployment, HOME, "bulk", QUEUES["bulk"], ConsumerEnabled="false", fastidious="true", **patient)
     began = time.monotonic()
     publish(publisher, "i/publisher/bulk", range(10_000))
     print(f"published in {time.monotonic() - began:.1f} s")
-    consumed(Queue(deployment, "bulk"), 10_000, seconds=1200)
+    consumed(Queue(deployment, "bulk"), 10_000, 1200, **patient)

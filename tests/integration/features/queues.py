@@ -48,9 +48,9 @@ def parameters(deployment: Deployment, region: str, name: str, topic: str, **mor
         "Name": name,
         "Topic": topic,
         "ConsumerPackage": package(deployment, region, fastidious=fastidious),
-        "ConsumerTimeout": "5",
-        "VisibilityTimeout": "5",
-        "MaximumReceives": "1",
+        "ConsumerTimeout": "6",
+        "VisibilityTimeout": "6",
+        "MaximumReceives": "2",  # a busy machine may take longer than the time that a batch has
         **more,
     }
 
