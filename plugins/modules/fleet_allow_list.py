@@ -89,7 +89,7 @@ allow_list:
   type: dict
   contains:
     named: {description: Names given., type: int, sample: 2}
-    written: {description: Names put on the list, given another certificate, or given again., type: int, sample: 1}
+    written: {description: "Names put on the list, given another certificate, or given again.", type: int, sample: 1}
     removed: {description: Names taken off the list., type: int, sample: 0}
 """
 

@@ -11,7 +11,7 @@ module: x509_key_pair
 version_added: 0.2.0
 short_description: Keep a private key, and its public key beside it
 description:
-  - Makes a private key (PKCS #8, mode 0600) on the controller unless there is one, and writes its public key, and a
+  - Makes a private key (PKCS8, mode 0600) on the controller unless there is one, and writes its public key, and a
     request for a certificate if that is wanted.
   - A private key that is there is never changed, whatever its type.
 options:
