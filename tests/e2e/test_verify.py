@@ -22,7 +22,7 @@ def scan(fleet: Fleet, region: str, table: str) -> list[dict]:
 @pytest.mark.parametrize(
     ("device", "options"),
     [
-        ("dev-42", []),
+        pytest.param("dev-42", [], marks=pytest.mark.long),
         ("dev-43", ["-e", "verify_first_region=us-west-2"]),
         ("dev-44", ["-e", "verify_simultaneous=true"]),
     ],

@@ -169,6 +169,7 @@ def test_a_full_disk_while_it_is_provisioned(fleet, joined, small_disk, tmp_path
     assert {"0", f"{name}.cert.pem", f"{name}.endpoint", f"{name}.key.pem"} < set(room.split()), room
 
 
+@pytest.mark.long  # in short: exit codes in tests/unit/device_program
 def test_a_certificate_that_is_revoked(fleet, joined):
     """The device stops with a code of its own, also when it is started again; systemd can leave it alone then."""
     name, directory, issued = joined

@@ -218,6 +218,7 @@ def test_what_nobody_knows_or_takes_stays_with_a_reason(deployment: Deployment) 
     sqs.purge_queue(QueueUrl=sqs.get_queue_url(QueueName=f"{deployment.application}-dead-letters")["QueueUrl"])
 
 
+@pytest.mark.long
 def test_more_letters_than_one_reading_hands_out(deployment: Deployment) -> None:
     for number in range(12):
         send(deployment, Machine=f"{deployment.application}-converge-device", Input={"ThingName": f"nobody-{number}"})

@@ -83,6 +83,7 @@ def test_a_shallow_check_does_not_call_aws_iot_at_all(drift: Drift, tmp_path: Pa
     assert not [call for call in drift.fleet.sandbox.journal(since=began) if call["service"] == "iot"]
 
 
+@pytest.mark.long
 def test_the_calls_are_those_of_the_estimate(drift: Drift, tmp_path: Path) -> None:
     began = drift.fleet.sandbox.now()
     answer = check(drift, tmp_path, regions=(HOME,), depth="full")[HOME]
@@ -196,6 +197,7 @@ def test_what_cannot_be_meant_is_refused(drift: Drift, option: dict[str, Any], m
     assert at(drift.fleet).refusal("fleet_replication_info", **asked).startswith(message)
 
 
+@pytest.mark.long
 @pytest.mark.defect("D-5")
 def test_shadows_that_differ_are_found_when_asked_for(drift: Drift, tmp_path: Path) -> None:
     """The table says what each shadow is to be; a tombstone, that there is none."""

@@ -82,6 +82,7 @@ def test_nothing_or_a_distribution_of_its_own_name_in_each_region_is_right(refus
     assert code == 0, output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("missing", EDGE)
 def test_a_distribution_is_its_name_its_certificate_and_its_use_together(refuse: Any, missing: str) -> None:
     code, output = refuse({}, {HOME: {name: value for name, value in EDGE.items() if name != missing}})
@@ -102,6 +103,7 @@ def test_the_table_of_another_application_is_refused(refuse: Any, table: Any) ->
     assert f"provisioning_api_table: {TABLE} in {HOME} has the tag Application=another, so it is not of" in output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tags", [[], [{"Key": "Application", "Value": "multi-region-iot"}]], ids=["none", "ours"])
 def test_a_table_without_that_tag_or_of_this_application_is_used(refuse: Any, table: Any, tags: Any) -> None:
     table(BillingMode="PAY_PER_REQUEST", Tags=tags)

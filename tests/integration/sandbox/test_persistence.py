@@ -125,7 +125,7 @@ def listing(sandbox):
     }
 
 
-@pytest.mark.parametrize("end", [stop_cleanly, kill_after_the_snapshot])
+@pytest.mark.parametrize("end", [pytest.param(stop_cleanly, marks=pytest.mark.long), kill_after_the_snapshot])
 def test_every_service_we_use_survives(own, tmp_path, end):
     role = fill(own)
     session = own.client("sts", REGION).assume_role(RoleArn=role, RoleSessionName="kept")["Credentials"]
