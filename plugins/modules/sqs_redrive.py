@@ -12,6 +12,7 @@ short_description: Move the dead letters of an SQS queue back into it
 description:
   - SQS moves all messages of the queue's dead letter queue back to where they came from, where they are tried again.
   - A move that is under way, of a run that was killed for example, is waited for and not started again.
+  - A move that SQS gives up, or that somebody cancels, is an error.
   - A message that was moved is a new one to SQS. Its consumer has to know by its content that it was there before.
 author:
   - The iotops.fleet maintainers (@iotops)
@@ -37,7 +38,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Says how many messages would be moved.
+    description: Says how many messages would be moved, or will have been by the move that is under way.
   diff_mode:
     support: full
     description: Shows the number of dead letters before and after.
@@ -95,23 +96,25 @@ FASTEST = 500  # messages a second
 UNDER_WAY = ("RUNNING", "CANCELLING")
 
 
-def moved_by(module: AnsibleAWSModule, sqs: Any, arn: str) -> int:
-    """Wait for the end of the latest move and return how many messages it moved.
+def moved_by(module: AnsibleAWSModule, sqs: Any, arn: str, former: int | None) -> int:
+    """Wait for the end of the move after that of ``former`` (ms) and return how many messages it moved.
+
+    SQS may list the former one for a while after another was started.
 
     Raises:
-        FleetError: it failed, or did not end in time.
+        FleetError: it failed, was cancelled, or did not end in time.
 
     """
-    seen = -1
+    seen = 0
 
     def look() -> moves.Task:
         nonlocal seen
-        task = moves.latest(sqs, arn) or {"Status": "COMPLETED"}
-        moved = int(task.get("ApproximateNumberOfMessagesMoved", 0))
-        if moved != seen:
+        task = moves.latest(sqs, arn)
+        if task is None or task["StartedTimestamp"] == former:
+            return {"Status": "RUNNING"}
+        if (moved := moves.moved(task)) != seen:
             seen = moved
-            of = task.get("ApproximateNumberOfMessagesToMove", moved)
-            write_progress(module.params["progress_path"], f"moved {moved} of {of}")
+            write_progress(module.params["progress_path"], f"moved {moved} of {moves.to_move(task, moved)}")
         return task
 
     task = poll(
@@ -120,9 +123,11 @@ def moved_by(module: AnsibleAWSModule, sqs: Any, arn: str) -> int:
         timeout=module.params["timeout"],
         describe=lambda _task: f"SQS, which has moved {seen} dead letters of {module.params['queue']}",
     )
-    if task["Status"] == "FAILED":
+    if (status := task["Status"]) != "COMPLETED":
         reason = task.get("FailureReason", "no reason given")
-        raise FleetError(f"queue={module.params['queue']}: SQS failed after {seen} dead letters: {reason}")
+        raise FleetError(
+            f"queue={module.params['queue']}: the move {status} after {seen} dead letters: {reason}; run it again"
+        )
     return seen
 
 
@@ -140,11 +145,13 @@ def redrive(module: AnsibleAWSModule) -> dict[str, Any]:
     arn = moves.dead_letters_of(sqs, params["queue"])
     before, task = moves.waiting(sqs, arn), moves.latest(sqs, arn)
     running = task is not None and task["Status"] in UNDER_WAY
-    moved, left = before, 0
+    moved, left = moves.to_move(task, before) if task and running else before, 0
     if not module.check_mode and (running or before):
+        former = None
         if not running:
+            former = task["StartedTimestamp"] if task else None
             moves.start(sqs, arn, rate)
-        moved = moved_by(module, sqs, arn)
+        moved = moved_by(module, sqs, arn, former)
         left = moves.waiting(sqs, arn)
     return {
         "changed": bool(moved),

@@ -38,6 +38,16 @@ def latest(sqs: Any, dead_letters_arn: str) -> Task | None:
     return found[0] if found else None
 
 
+def moved(task: Task) -> int:
+    """About how many messages a task has moved."""
+    return int(task.get("ApproximateNumberOfMessagesMoved", 0))
+
+
+def to_move(task: Task, unknown: int) -> int:
+    """How many messages a task moves; ``unknown`` before SQS has counted them."""
+    return int(task.get("ApproximateNumberOfMessagesToMove", unknown))
+
+
 def dead_letters_of(sqs: Any, queue: str) -> str:
     """ARN of a queue's dead letter queue.
 
@@ -60,4 +70,4 @@ def waiting(sqs: Any, arn: str) -> int:
     return int(attributes(sqs, url)[COUNT]) if url else 0
 
 
-__all__ = ["dead_letters_of", "latest", "start", "waiting"]
+__all__ = ["dead_letters_of", "latest", "moved", "start", "to_move", "waiting"]
