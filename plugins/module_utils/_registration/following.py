@@ -99,9 +99,9 @@ class Follower:
         write_id, version = self.pending[name]
         if status.get("AppliedWriteId") == write_id:
             return True
-        if "AppliedWriteId" not in status:
-            return False
-        # Somebody changed the row since it was expected, or the region has yet to see it.
+        if status.get("AppliedVersion", 0) <= version:
+            return False  # what descends from it would be later
+        # Somebody changed the row since it was expected, or the region is at one of an earlier life.
         tables = {f"{kind}_table": f"{self.application}-{table}" for kind, table in TABLES.items()}
         return not lag_behind(self.client, {"ThingName": name, "WriteId": write_id, "Version": version}, **tables)
 

@@ -37,6 +37,7 @@ class DynamoDB:
     def __init__(self, rows: dict[str, Any]) -> None:
         self.tables: dict[str, dict[str, Any]] = {INVENTORY: rows, STATUS: {}, "fleet-revocations": {}}
         self.before_put: Callable[[str], None] = lambda _name: None
+        self.gets = 0
         self._lock = threading.Lock()
 
     def batch_get_item(self, RequestItems: dict[str, Any]) -> dict[str, Any]:
@@ -48,6 +49,7 @@ class DynamoDB:
 
     def get_item(self, TableName: str, Key: dict[str, Any], ConsistentRead: bool) -> dict[str, Any]:
         assert ConsistentRead
+        self.gets += 1
         found = self.tables[TableName].get(Key["ThingName"]["S"])
         return {"Item": typed_item(found)} if found else {}
 
@@ -247,6 +249,24 @@ def test_a_row_that_was_changed_since_counts_when_what_follows_from_it_is_applie
     world.rows["dev-1"] = {**second, "WriteId": "later", "Version": 2, "Ancestors": [f"1:{second['WriteId'][:8]}"]}
     assert follower.look() == (1, False)
     assert follower.missing() == []
+
+
+def test_a_device_that_has_been_there_for_long_costs_no_reads_of_its_own_until_its_region_has_gone_on() -> None:
+    world = World({HOME: 0.0})
+    follower, client = world.followers[0], world.clients[HOME]
+    for number in range(10):
+        world.rows[f"dev-{number}"] = {"ThingName": f"dev-{number}", "WriteId": "fifth", "Version": 5}
+        client.tables[STATUS][f"dev-{number}"] = {
+            "ThingName": f"dev-{number}", "AppliedWriteId": "before it, or written elsewhere at the same time",
+            "AppliedVersion": 4 + number % 2,
+        }  # fmt: skip
+    follower.expect({name: ("fifth", 5) for name in world.rows})
+    assert (follower.look(), client.gets) == ((0, False), 0)
+    row = world.rows["dev-3"] = {
+        "ThingName": "dev-3", "WriteId": "sixth", "Version": 6, "Ancestors": ["5:fifth"],
+    }  # fmt: skip
+    client.tables[STATUS]["dev-3"] |= {"AppliedWriteId": row["WriteId"], "AppliedVersion": 6}
+    assert (follower.look(), client.gets) == ((1, False), 2)
 
 
 def test_a_region_that_does_not_answer_is_named() -> None:
