@@ -16,8 +16,11 @@ description:
     itself, and in the others the certificate is registered without a CA.
   - A request is signed once. A certificate that is in the folder or in the row of the device is the one that is meant,
     so a run that was killed is finished by the next one. Until its device has a row a certificate is INACTIVE.
+  - A certificate that is in the folder and in no row counts when it is one that AWS IoT signed in that region. When its
+    device cannot have it any more, and nobody uses it, it is deleted.
   - Leaves alone, and names, what is no request, is not signed with its own key, has a key that AWS does not take or a
-    name that no thing can have; and whose name is taken, revoked, or not on the allow-list where that is asked.
+    name that no thing can have; whose name is taken, revoked, or not on the allow-list where that is asked; and whose
+    certificate in the folder is of another key or another issuer.
   - That is no failure of the module, nor is a region that has not applied a row; RV(requests.refused) and
     RV(requests.missing) name them.
 author: The iotops.fleet maintainers
@@ -97,6 +100,7 @@ requests:
     found: {description: "Requests in the folder, readable or not.", type: int, sample: 100}
     signed: {description: Requests that were signed., type: int, sample: 96}
     restored: {description: Certificates that were in the row only., type: int, sample: 0}
+    removed: {description: Certificates of an earlier run that no row could get., type: int, sample: 0}
     written: {description: Rows that were written., type: int, sample: 96}
     known: {description: Devices whose row had the certificate., type: int, sample: 0}
     refused_count: {description: Requests that were left alone., type: int, sample: 4}
@@ -116,6 +120,7 @@ requests:
 """
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +146,7 @@ try:
         Certificates,
         RequestFolder,
     )
-    from ansible_collections.iotops.fleet.plugins.module_utils._registration.signing import OPERATION, Signing
+    from ansible_collections.iotops.fleet.plugins.module_utils._registration.signing import LOOKING, SIGNING, Signing
 except ImportError as error:
     if not str(error.name).startswith("cryptography"):
         raise
@@ -172,7 +177,7 @@ def require_folder(path: str | None) -> None:
 def signing_of(module: AnsibleAWSModule) -> Signing:
     """Return what is to be signed, in the region of the module."""
     params = module.params
-    signing = Signing(
+    return Signing(
         dynamodb=module.client("dynamodb"),
         iot=module.client("iot"),
         application=params["application"],
@@ -180,8 +185,6 @@ def signing_of(module: AnsibleAWSModule) -> Signing:
         certificates=Certificates(Path(params["certificates"] or params["requests"])),
         allow_list=params["allow_list"],
     )
-    signing.plan()
-    return signing
 
 
 def registrar_of(module: AnsibleAWSModule, signing: Signing) -> Registrar:
@@ -198,11 +201,18 @@ def registrar_of(module: AnsibleAWSModule, signing: Signing) -> Registrar:
     )
 
 
-def signing_rate(module: AnsibleAWSModule) -> float:
-    """Requests that may be signed a second."""
+def rates_of(module: AnsibleAWSModule) -> dict[str, float]:
+    """How often a second the region of the module may be asked to sign, and to describe a certificate."""
     region = str(module.region)
-    quotas = iot_quotas.read_quotas(module.client("service-quotas", region=region), region, [OPERATION])
-    return quotas.per_second[OPERATION] * float(module.params["quota_share"])
+    quotas = iot_quotas.read_quotas(module.client("service-quotas", region=region), region, [SIGNING, LOOKING])
+    return {operation: value * float(module.params["quota_share"]) for operation, value in quotas.per_second.items()}
+
+
+def pace_of(signing: Signing, operation: str, rates: Mapping[str, float]) -> Pace:
+    """Calls of an operation that keep to its rate."""
+    pace = Pace(rates[operation])
+    pace.watch(signing.iot, operation)
+    return pace
 
 
 def process(module: AnsibleAWSModule) -> dict[str, Any]:
@@ -211,16 +221,15 @@ def process(module: AnsibleAWSModule) -> dict[str, Any]:
     require_sense(params)
     if not module.check_mode:
         require_folder(params["certificates"])
-    signing = signing_of(module)
-    followers, rate = followers_of(module), signing_rate(module)
+    signing, rates = signing_of(module), rates_of(module)
+    signing.plan(pace_of(signing, LOOKING, rates))
+    followers = followers_of(module)
     quotas = [read_quotas(module.client("service-quotas", region=region), region) for region in params["regions"]]
     budget = Budget(quotas, params["quota_share"], clock=time.monotonic)
     registrar = registrar_of(module, signing)
-    to_sign, restored = [request.name for request in signing.new], sorted(signing.lost)
+    to_sign = [request.name for request in signing.new]
     if not module.check_mode:
-        pace = Pace(rate)
-        pace.watch(signing.iot, OPERATION)
-        signing.sign(pace, params["threads"], registrar.report)
+        signing.sign(pace_of(signing, SIGNING, rates), params["threads"], registrar.report)
     plan = registrar.plan()
     new = sorted({device.name for device in plan.new} | (set(to_sign) if module.check_mode else set()))
     expected = estimate(len(new), budget, quotas, params["machine_type"])
@@ -231,15 +240,17 @@ def process(module: AnsibleAWSModule) -> dict[str, Any]:
         written = registrar.write(plan, budget, followers, params["timeout"])
         registrar.wait(followers, params["timeout"])
         missing = [line for each in followers for line in each.missing()]
-    signing.settle(plan.refused)
-    changed = sorted({*new, *to_sign, *restored} - {each.name for each in signing.folder.refused})
+    signing.settle(plan.refused, check_mode=module.check_mode)
     refused = sorted(signing.folder.refused, key=lambda each: each.file)
+    done = {*new, *to_sign, *signing.lost} - {each.name for each in refused}
+    changed = sorted({*done, *signing.removed})
     return {
         "changed": bool(changed),
         "requests": {
             "found": signing.folder.found,
             "signed": len(to_sign) if module.check_mode else len(signing.signed),
-            "restored": len(restored),
+            "restored": len(signing.lost),
+            "removed": len(signing.removed),
             "written": written,
             "known": len(plan.known),
             "refused_count": len(refused),
@@ -247,7 +258,7 @@ def process(module: AnsibleAWSModule) -> dict[str, Any]:
             "missing_count": len(missing),
             "missing": missing[:MISSING_SHOWN],
             **expected,
-            "seconds": expected["seconds"] + round(len(to_sign) / rate),
+            "seconds": expected["seconds"] + round(len(to_sign) / rates[SIGNING]),
         },
         "diff": {"before": "", "after": "".join(f"{line}\n" for line in shown(changed))},
     }

@@ -143,7 +143,7 @@ class Certificates:
 
     def take(self, request: Request) -> bool:
         """Whether there is a certificate of this request; raise PkiError when the file holds another one."""
-        file = self._file(request.name)
+        file = self.file(request.name)
         if not file.exists():
             return False
         try:
@@ -155,17 +155,26 @@ class Certificates:
         self.found[request.name] = _of_aws(request.name, certificate)
         return True
 
-    def store(self, request: Request, pem: str) -> None:
-        """Keep a certificate (PEM) under the name of its request."""
-        write_atomic(self._file(request.name), pem.encode())
-        self.take(request)
+    def hold(self, name: str, pem: str) -> None:
+        """Have a device's certificate (PEM), whatever the folder has of it."""
+        self.found[name] = _of_aws(name, x509.load_pem_x509_certificate(pem.encode()))
 
-    def drop(self, name: str) -> None:
-        """Forget a certificate."""
-        self._file(name).unlink(missing_ok=True)
+    def store(self, name: str, pem: str) -> None:
+        """Keep a device's certificate (PEM)."""
+        write_atomic(self.file(name), pem.encode())
+        self.hold(name, pem)
+
+    def forget(self, name: str) -> None:
+        """Not register a certificate; its file stays."""
         self.found.pop(name, None)
 
-    def _file(self, name: str) -> Path:
+    def drop(self, name: str) -> None:
+        """Forget a certificate and its file."""
+        self.file(name).unlink(missing_ok=True)
+        self.forget(name)
+
+    def file(self, name: str) -> Path:
+        """Where the certificate of a device is."""
         return self.path / f"{name}{CERTIFICATE_SUFFIX}"
 
 

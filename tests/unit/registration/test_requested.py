@@ -85,7 +85,8 @@ def test_a_certificate_is_that_of_its_file_whatever_its_subject_says(tmp_path: P
     certificates = Certificates(tmp_path)
     assert not certificates.take(request)
     made = issue("AWS IoT Certificate", key=key)
-    certificates.store(request, made.pem)
+    certificates.store("dev-1", made.pem)
+    assert Certificates(tmp_path).take(request)
 
     assert (tmp_path / "dev-1.cert.pem").read_text() == made.pem
     [device] = certificates.devices
