@@ -83,13 +83,14 @@ RETURN = r"""
 resources:
   description:
     - A list for each kind in O(gather_subset).
-    - Entries have C(name), C(id) or C(arn), and what else helps to judge them, such as C(status).
+    - Entries have C(name), C(id) or C(arn), and what else helps to judge them, such as C(status), or C(parameters) of a
+      stack.
     - C(devices) has no or one entry, with the numbers C(things) and C(certificates).
   returned: always
   type: dict
   sample:
     stacks:
-      - {name: multi-region-iot-foundation, status: CREATE_COMPLETE}
+      - {name: multi-region-iot-foundation, status: CREATE_COMPLETE, parameters: {Application: multi-region-iot}}
     ca_certificates: []
 """
 

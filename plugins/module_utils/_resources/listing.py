@@ -53,11 +53,17 @@ def _entries(client: Any, operation: str, member: str, **arguments: Any) -> Iter
 
 @api_call("list the stacks")
 def stacks(scope: Scope) -> list[Resource]:
-    """Stacks, with their status."""
+    """Stacks, with their status and parameters, among which ``Application`` says for certain whose they are."""
     found = _entries(scope.clients["cloudformation"], "describe_stacks", "Stacks")
     return [
-        {"name": each["StackName"], "status": each["StackStatus"]} for each in found if scope.owns(each["StackName"])
+        {"name": each["StackName"], "status": each["StackStatus"], "parameters": _parameters(each)}
+        for each in found
+        if scope.owns(each["StackName"])
     ]
+
+
+def _parameters(stack: dict[str, Any]) -> dict[str, str]:
+    return {each["ParameterKey"]: each["ParameterValue"] for each in stack.get("Parameters", [])}
 
 
 @api_call("list the tables")
