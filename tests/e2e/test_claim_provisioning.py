@@ -60,10 +60,10 @@ class Lamp:
         assert process.returncode == code, said
         return said
 
-    def claim(self, region: str, code: int = 0) -> str:
+    def claim(self, region: str, code: int = 0, give_up: int = 15) -> str:
         """Ask for a certificate and the name."""
         pair = self.fleet.pki / "claims/factory"
-        given = ("--claim-certificate", pair / "cert.pem", "--claim-key", pair / "key.pem", "--give-up", 15)
+        given = ("--claim-certificate", pair / "cert.pem", "--claim-key", pair / "key.pem", "--give-up", give_up)
         return self.run("claim", region, "--template", f"{APPLICATION}-claim", *given, code=code)
 
     @property
@@ -90,7 +90,7 @@ def test_a_claimed_device_lives_and_ends_like_any_other(tmp_path: Path) -> None:
         assert key.stat().st_mode & 0o777 == 0o600
 
         lamp = Lamp(fleet, tmp_path / "lamp")
-        assert "AccessDenied" in lamp.claim(AWAY, code=3)
+        assert "AccessDenied" in lamp.claim(AWAY, code=3, give_up=1)
         fleet.run(*ALLOW).ok()
         lamp.claim(AWAY)
         for region in (AWAY, HOME):
@@ -116,7 +116,7 @@ def test_a_claimed_device_lives_and_ends_like_any_other(tmp_path: Path) -> None:
         fleet.run(*CHECK).ok()
         fleet.run(*ALLOW, "-e", "fleet_allow_again=true").ok()
         second = Lamp(fleet, tmp_path / "second")
-        assert "AccessDenied" in second.claim(HOME, code=3), "a revoked name is given to nobody"
+        assert "AccessDenied" in second.claim(HOME, code=3, give_up=1), "a revoked name is given to nobody"
 
         fleet.run(CLAIMS, *WITHDRAWN).ok()
         for region in (HOME, AWAY):

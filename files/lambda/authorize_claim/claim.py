@@ -1,23 +1,27 @@
 """A device's claim to a name, and who decides about it.
 
 The allow-list of the home region decides alone, since its replicas would each give a name away: one conditional write
-gives it to one certificate. A device that asks again with that certificate is let through again.
+gives it to one certificate. A device that asks again with that certificate is let through again. Another certificate
+follows where that one was never registered, and cannot be any more because its token has ended.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import rows
 from aws import aws, code
 from botocore.exceptions import ClientError
-from known import HOME, REGION, TABLES, Known, look
+from known import HOME, REGION, TABLES, Known, everywhere
 
 THING_NAME = re.compile(r"[a-zA-Z0-9:_-]{1,128}")
 CERTIFICATE_ID = re.compile(r"[0-9a-f]{64}")
+# A token lasts an hour from before the name was asked for; the rest is for clocks.
+# https://docs.aws.amazon.com/iot/latest/developerguide/fleet-provision-api.html
+TOKEN_LASTS = timedelta(minutes=65)
 
 
 class DeniedError(Exception):
@@ -56,24 +60,31 @@ class Claim:
             DeniedError: it is not to have it, or it is another one's by now.
 
         """
+        looks = everywhere(self.thing, self.certificate_id)
+        here, allowed = looks[0], looks[-1].allowed
         # The home region may not have heard yet of a row that is here.
-        looks = [look(region, self.thing, self.certificate_id) for region in dict.fromkeys((REGION, HOME))]
         for known in looks:
-            if why := why_not(known, looks[-1].allowed, self.certificate_id):
+            if why := why_not(known, allowed, self.certificate_id):
                 raise DeniedError(why)
-        self._take()
+        holder = allowed.get("ClaimedBy", self.certificate_id)
+        if holder != self.certificate_id and not _came_to_nothing(allowed, looks):
+            raise DeniedError(f"the name was given to {holder}")
+        if not all(_is_gone(known.row, here.status) for known in looks if known.row.get("State") == "DELETED"):
+            raise DeniedError("the deleted device of that name is not gone from here yet")
+        self._take(holder)
 
-    def _take(self) -> None:
+    def _take(self, holder: str) -> None:
+        """Write the claim in the place of none, or of the holder's."""
         try:
             aws("dynamodb", HOME).update_item(
                 TableName=TABLES["allow-list"],
                 Key={"ThingName": {"S": self.thing}},
-                UpdateExpression="SET ClaimedBy = :id, ClaimedAt = if_not_exists(ClaimedAt, :now), "
-                "ClaimedIn = if_not_exists(ClaimedIn, :region)",
+                UpdateExpression="SET ClaimedBy = :id, ClaimedAt = :now, ClaimedIn = :region",
                 ConditionExpression="attribute_exists(ThingName) AND attribute_not_exists(CertificateId) "
-                "AND (attribute_not_exists(ClaimedBy) OR ClaimedBy = :id)",
+                "AND (attribute_not_exists(ClaimedBy) OR ClaimedBy = :holder)",
                 ExpressionAttributeValues={
                     ":id": {"S": self.certificate_id},
+                    ":holder": {"S": holder},
                     ":now": {"S": rows.timestamp(datetime.now(UTC))},
                     ":region": {"S": REGION},
                 },
@@ -86,13 +97,11 @@ class Claim:
 
 def why_not(known: Known, allowed: dict[str, Any], certificate_id: str) -> str:
     """Why the name is not for the certificate, "" when it is; ``allowed`` is its item of the allow-list."""
-    holder, row = allowed.get("ClaimedBy", certificate_id), known.row
+    row = known.row
     if not allowed:
         return "the name is not on the allow-list"
     if "CertificateId" in allowed:
         return "the allow-list names a certificate, which is not one of a claim"
-    if holder != certificate_id:
-        return f"the name was given to {holder}"
     if known.revoked:
         return f"revoked: {known.revoked}"
     if row and not _may_follow(row, allowed, certificate_id):
@@ -104,6 +113,26 @@ def _may_follow(row: dict[str, Any], allowed: dict[str, Any], certificate_id: st
     """Whether the row is what this very claim made, or of a deleted device whose name was given again."""
     own = row["Certificates"].get(certificate_id)
     if row["State"] == "DELETED":
-        return own is None and "GivenAgainAt" in allowed
+        given = allowed.get("GivenAgainAt")
+        return own is None and bool(given) and rows.moment(given) > rows.moment(row["UpdatedAt"])
     is_ours = own["Status"] == "ACTIVE" if own else not row["Certificates"]
     return row["State"] == "ACTIVE" and "ClaimedBy" in allowed and is_ours
+
+
+def _is_gone(row: dict[str, Any], status: dict[str, Any]) -> bool:
+    """Whether this region has taken the deleted device's thing away, which AWS IoT would give to the next one."""
+    return status.get("AppliedWriteId") == row["WriteId"] and not status.get("ThingId")
+
+
+def _came_to_nothing(allowed: dict[str, Any], looks: list[Known]) -> bool:
+    """Whether the certificate that has the name was never registered, and never will be."""
+    has_device = any(known.row and known.row["State"] != "DELETED" for known in looks)
+    if has_device or datetime.now(UTC) - rows.moment(allowed["ClaimedAt"]) < TOKEN_LASTS:
+        return False
+    try:
+        found = aws("iot", allowed["ClaimedIn"]).describe_certificate(certificateId=allowed["ClaimedBy"])
+    except ClientError as error:
+        if code(error) == "ResourceNotFoundException":
+            return True
+        raise
+    return bool(found["certificateDescription"]["status"] == "PENDING_ACTIVATION")

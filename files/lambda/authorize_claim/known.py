@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from aws import aws, plain, typed
 
 REGION, HOME = os.environ["AWS_REGION"], os.environ["HOME_REGION"]
-TABLES = {name: f"{os.environ['APPLICATION']}-{name}" for name in ("allow-list", "device-inventory", "revocations")}
+TABLES = {
+    name: f"{os.environ['APPLICATION']}-{name}"
+    for name in ("allow-list", "device-inventory", "device-status", "revocations")
+}
 
 
 class LateError(Exception):
@@ -18,23 +22,38 @@ class LateError(Exception):
 
 @dataclass(frozen=True)
 class Known:
-    """Items in plain values, ``{}`` where there is none; ``revoked`` are the keys of ``revocations`` that there are."""
+    """Items in plain values, ``{}`` where there is none; ``revoked`` are the keys of ``revocations`` that there are.
+
+    ``allowed`` is known in the home region alone, ``status`` (what was made of the row) in the function's own.
+    """
 
     allowed: dict[str, Any]
     row: dict[str, Any]
+    status: dict[str, Any]
     revoked: list[str]
 
 
-def look(region: str, thing: str, certificate_id: str) -> Known:
-    """Read everything at once, consistently; the allow-list in the home region alone.
+def everywhere(thing: str, certificate_id: str) -> list[Known]:
+    """What the function's own region and, at the end, the home region know; once where these are the same.
+
+    Both are asked at the same time, since AWS IoT does not wait for one after the other.
 
     Raises:
         LateError: some of it was not answered.
 
     """
+    regions = list(dict.fromkeys((REGION, HOME)))
+    for region in regions:
+        aws("dynamodb", region)  # clients can be used in threads, and not be made there
+    with ThreadPoolExecutor(len(regions)) as pool:
+        return list(pool.map(lambda region: _look(region, thing, certificate_id), regions))
+
+
+def _look(region: str, thing: str, certificate_id: str) -> Known:
     wanted = {
         TABLES["device-inventory"]: [{"ThingName": thing}],
         TABLES["revocations"]: [{"Key": f"thing:{thing}"}, {"Key": f"id:{certificate_id}"}],
+        **({TABLES["device-status"]: [{"ThingName": thing}]} if region == REGION else {}),
         **({TABLES["allow-list"]: [{"ThingName": thing}]} if region == HOME else {}),
     }
     answer = aws("dynamodb", region).batch_get_item(
@@ -48,5 +67,8 @@ def look(region: str, thing: str, certificate_id: str) -> Known:
         return next(iter(found.get(TABLES[table], [])), {})
 
     return Known(
-        item("allow-list"), item("device-inventory"), [each["Key"] for each in found.get(TABLES["revocations"], [])]
+        item("allow-list"),
+        item("device-inventory"),
+        item("device-status"),
+        [each["Key"] for each in found.get(TABLES["revocations"], [])],
     )

@@ -49,6 +49,10 @@ class Clock:
         """Return seconds of a clock that never goes back."""
         return time.monotonic()
 
+    def date(self) -> float:
+        """Return seconds since 1970, which go on while the device is off."""
+        return time.time()
+
     def wait(self, seconds: float, stopped: threading.Event) -> None:
         """Wait, or until stopped."""
         stopped.wait(seconds)

@@ -3,12 +3,13 @@
 
 Each step leaves a file that is whole or absent, and a step whose file is there is not made again::
 
-    <thing>.key.pem -> <thing>.csr.pem -> (asks) -> <thing>.claim.json: certificate and token
+    <thing>.key.pem -> <thing>.csr.pem -> (asks) -> <thing>.claim.json: certificate and token, when, by whom
         -> (asks to be registered) -> <thing>.cert.pem -> <thing>.endpoint -> <thing>.claim.json is removed
 
 So a device whose power went, or whose answer was lost, asks again with the same certificate, which its name was given
 to. The token lasts an hour, and with it the certificate unless it was registered: then a device that has missed the
-answer can connect.
+answer can connect. Only the region that granted a token knows it, so it is asked again at its address, and what another
+region says of the token decides nothing before the hour is over.
 https://docs.aws.amazon.com/iot/latest/developerguide/fleet-provision-api.html
 """
 
@@ -19,7 +20,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from iotops.device.attempts import Clock, Pace
 from iotops.device.certificates import encode, fitting, public_bytes, read_certificates
 from iotops.device.connection import Connection, Endpoint
 from iotops.device.credentials import FileCredentials
-from iotops.device.errors import ConnectionProblem, Denied, DeviceError, NotNow, Refused, Unfit
+from iotops.device.errors import ConnectionProblem, Denied, DeviceError, NotNow, Refused, Unfit, Unreachable
 from iotops.device.home import Home
 from iotops.device.preparing import prepared
 from iotops.device.protocols import Later
@@ -37,6 +38,7 @@ CREATE = "$aws/certificates/create-from-csr/json"
 # With these the same question may get another answer.
 _SOON = ("InvocationError", "InternalFailure", "ServiceUnavailable", "Throttled", "ThrottlingException")
 _UNKNOWN_REGION = "unknown"
+_TOKEN_LASTS = 3600  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,29 +53,38 @@ class Wish:
 
 @dataclass(frozen=True)
 class Granted:
-    """A certificate that is not active yet, and the token to have it registered with."""
+    """A certificate that is not active yet, and the token to have it registered with.
+
+    ``at``: seconds since 1970; ``peer``: who granted it, None when that is not known.
+    """
 
     certificate: str
     token: str = field(repr=False)
+    at: float
+    peer: Endpoint | None
 
 
-class _TokenEnded(Exception):
-    """AWS IoT does not know the token any more."""
+class _TokenUnknown(Exception):
+    """AWS IoT does not know the token, any more or in this region."""
+
+
+class _NotLetIn(Later):
+    """AWS IoT says no, which it also does while nobody can say whether the device may come in."""
 
 
 class Claiming:
     """The provisioning of one device.
 
-    ``claim`` and ``own`` make a connection with the claim certificate and with the device's own; ``step`` is told of
-    each step before it is made. Raises DeviceError (Denied, NotNow).
+    ``claim`` and ``own`` make a connection with the claim certificate and with the device's own, to the endpoint given
+    or else to any; ``step`` is told of each step before it is made. Raises DeviceError (Denied, NotNow).
     """
 
     def __init__(
         self,
         credentials: FileCredentials,
         wish: Wish,
-        claim: Callable[[], Connection],
-        own: Callable[[], Connection],
+        claim: Callable[[Endpoint | None], Connection],
+        own: Callable[[Endpoint | None], Connection],
         *,
         step: Callable[[str], None] = lambda _text: None,
         pace: Pace | None = None,
@@ -105,31 +116,36 @@ class Claiming:
         return known
 
     def _ask_until_answered(self, csr: str) -> Home:
-        begun, failures = self._clock.now(), 0
+        begun, failures, anywhere = self._clock.now(), 0, False
         while True:
             try:
-                return self._register(csr)
+                return self._register(csr, anywhere=anywhere)
             except (Later, ConnectionProblem) as error:
                 failures += 1
                 pause = self._pace.pause(failures)
                 if self._wish.give_up and self._clock.now() + pause - begun > self._wish.give_up:
+                    if isinstance(error, _NotLetIn):
+                        raise Denied(f"refused: {error}") from error
                     raise NotNow(f"not provisioned for {self._wish.give_up:g} s; last: {error}") from error
                 self._log.warning("asking again in %.0f s: %s", pause, error)
                 self._clock.wait(pause, threading.Event())
+                anywhere = isinstance(error, Unreachable) and not anywhere  # an address may have become another one's
 
-    def _register(self, csr: str) -> Home:
+    def _register(self, csr: str, *, anywhere: bool) -> Home:
         """Ask for what is not there yet; the certificate is in its place before the device is provisioned."""
-        with closing(self._claim()) as connection:
+        granted = self._granted()
+        peer = granted.peer if granted and not anywhere else None
+        with closing(self._claim(peer)) as connection:
             connection.connect(self._pace.network)
             topics = [f"{topic}/{kind}" for topic in (CREATE, self._provision) for kind in ("accepted", "rejected")]
             connection.subscribe(topics, self._pace.network)
-            granted = self._granted() or self._create(connection, csr)
+            granted = granted or self._create(connection, csr)
             self._step(f"ask for the name {self._thing_name}, with the template {self._wish.template}")
             asked = {"certificateOwnershipToken": granted.token, "parameters": {"SerialNumber": self._thing_name}}
             try:
                 region = self._region(self._ask(connection, self._provision, asked))
-            except _TokenEnded:
-                region = self._if_registered(granted)
+            except _TokenUnknown:
+                region = self._if_registered(granted, peer)
         return self._keep(granted, region)
 
     def _create(self, connection: Connection, csr: str) -> Granted:
@@ -143,16 +159,16 @@ class Claiming:
             fitting(pem, thing_name=None, public_key=public_bytes(key.public_key()), root=None)
         except Unfit as error:
             raise Denied(f"the certificate of the answer is of no use: {error}") from error
-        granted = Granted(pem, str(answer.get("certificateOwnershipToken")))
-        kept = {"certificate": granted.certificate, "token": granted.token}
-        files.write(self._file("claim.json"), json.dumps(kept).encode(), mode=files.PRIVATE)
+        granted = Granted(pem, str(answer.get("certificateOwnershipToken")), self._clock.date(), connection.peer)
+        files.write(self._file("claim.json"), json.dumps(asdict(granted)).encode(), mode=files.PRIVATE)
         return granted
 
     def _granted(self) -> Granted | None:
         """What was granted before, and not used as far as the device remembers."""
         try:
             found = json.loads(self._file("claim.json").read_bytes())
-            return Granted(found["certificate"], found["token"])
+            peer = Endpoint(**found["peer"]) if found["peer"] else None
+            return Granted(found["certificate"], found["token"], found["at"], peer)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):  # the room for an answer, when the power went
@@ -162,7 +178,7 @@ class Claiming:
         """Return what was accepted.
 
         Raises:
-            Denied, Later, _TokenEnded: it was not.
+            Denied, Later, _TokenUnknown: it was not.
 
         """
         connection.publish(topic, json.dumps(payload).encode(), self._pace.network)
@@ -175,19 +191,21 @@ class Claiming:
                 _reject(_object(received[1]))
         raise Later(f"no answer within {self._pace.network:g} s", None)
 
-    def _if_registered(self, granted: Granted) -> str:
+    def _if_registered(self, granted: Granted, peer: Endpoint | None) -> str:
         """The device's region when its certificate is good all the same: it was registered, and the answer was lost.
 
         Raises:
-            Later: it is not; another one is to be asked for.
+            Later: it is not; once the token's hour is over another one is to be asked for.
 
         """
-        self._step("connect with the certificate whose token has ended")
+        self._step("connect with the certificate whose token is not known")
         self._write_certificate(granted)
-        with closing(self._own()) as connection:
+        with closing(self._own(peer)) as connection:
             try:
                 connection.connect(self._pace.network)
             except Refused as error:
+                if abs(self._clock.date() - granted.at) < _TOKEN_LASTS:
+                    raise Later("the token is not known there: it is another region's", None) from error
                 files.remove(self._file("cert.pem"))
                 files.remove(self._file("claim.json"))
                 raise Later("the token has ended before the certificate was registered", None) from error
@@ -232,7 +250,9 @@ def _reject(answer: dict[str, Any]) -> None:
     code, status = str(answer.get("errorCode", "")), answer.get("statusCode")
     said = " ".join(f"{status} {code}: {answer.get('errorMessage', '')}".split())[:500]
     if code == "InvalidCertificateOwnershipToken":
-        raise _TokenEnded(said)
+        raise _TokenUnknown(said)
+    if code == "AccessDenied":
+        raise _NotLetIn(said, None)
     if code in _SOON or (type(status) is int and status >= 500) or status == 429:
         raise Later(said, None)
     raise Denied(f"refused: {said}")

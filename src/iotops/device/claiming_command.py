@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
 from pathlib import Path
 
 from iotops.device import files, signing
 from iotops.device.certificates import public_bytes, read_certificates
 from iotops.device.claiming import Claiming, Wish
-from iotops.device.connection import Turns
+from iotops.device.connection import Endpoint, Turns
 from iotops.device.credentials import FileCredentials, Pair
 from iotops.device.device import dialer
 from iotops.device.errors import Denied, DeviceError
 from iotops.device.mqtt import PahoConnection
 from iotops.device.opening import endpoints
+
+_LONGEST_CLIENT_ID = 128
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,12 +35,16 @@ def run(arguments: argparse.Namespace) -> int:
         template=arguments.template, endpoint=dialled[0], key_type=arguments.key_type, give_up=arguments.give_up
     )
     turns, dial = Turns(dialled), dialer(credentials, *dialled)
+
+    def claim(peer: Endpoint | None) -> PahoConnection:
+        return PahoConnection(Turns([peer]) if peer else turns, client_id(arguments.thing_name), credentials.root, pair)
+
     with files.locked(arguments.directory):
         claiming = Claiming(
             credentials,
             wish,
-            lambda: PahoConnection(turns, f"claim-{arguments.thing_name}", credentials.root, pair),
-            lambda: dial(credentials.pair("current")),
+            claim,
+            lambda peer: (dialer(credentials, peer) if peer else dial)(credentials.pair("current")),
             step=logging.getLogger("iotops.device").info,
         )
         try:
@@ -47,6 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
                 raise Denied(f"{error}; is {arguments.thing_name} on the allow-list, and no other device's?") from error
             raise
     return 0
+
+
+def client_id(thing_name: str) -> str:
+    """Under which a device asks: no thing can have this name. AWS IoT takes 128 bytes."""
+    whole = f"claim.{thing_name}"
+    return whole if len(whole) <= _LONGEST_CLIENT_ID else f"claim.{hashlib.sha256(thing_name.encode()).hexdigest()}"
 
 
 def _pair(certificate: Path, key: Path) -> Pair:

@@ -75,6 +75,11 @@ class Connection(ABC):
 
         """
 
+    @property
+    def peer(self) -> Endpoint | None:
+        """Who answers, to be dialled again; None when that is not known."""
+        return None
+
     @abstractmethod
     def subscribe(self, filters: Sequence[str], timeout: float) -> None:
         """Subscribe with QoS 1.

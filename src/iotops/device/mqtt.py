@@ -18,7 +18,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from iotops.device.clocks import trouble
-from iotops.device.connection import HTTPS_PORT, KEEP_ALIVE_SECONDS, MQTT_ALPN, Connection, Turns
+from iotops.device.connection import HTTPS_PORT, KEEP_ALIVE_SECONDS, MQTT_ALPN, Connection, Endpoint, Turns
 from iotops.device.credentials import Pair
 from iotops.device.errors import ConnectionProblem, Lost, Refused, Unreachable
 
@@ -116,6 +116,15 @@ class PahoConnection(Connection):
             raise (Refused if self._closed else Unreachable)(str(error)) from error
         if self._accepted.is_failure:
             raise Refused(f"CONNECT: {self._accepted}")
+
+    @property
+    def peer(self) -> Endpoint | None:
+        """Who answers; see Connection."""
+        try:
+            host, port, *_scope = self._client.socket().getpeername()
+        except (OSError, AttributeError):  # the connection is gone
+            return None
+        return Endpoint(host, port, self._endpoint.server_name)
 
     def subscribe(self, filters: Sequence[str], timeout: float) -> None:
         """Subscribe; see Connection."""

@@ -45,6 +45,9 @@ class FakeClock(Clock):
     def now(self):
         return self.time
 
+    def date(self):
+        return self.time
+
     def wait(self, seconds, stopped):
         self.waits.append(seconds)
         self.time += seconds

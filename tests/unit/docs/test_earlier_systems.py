@@ -262,7 +262,7 @@ def test_a_device_speaks_for_the_thing_of_its_certificate() -> None:
     assert connecting["Condition"] == {"Bool": {"iot:Connection.Thing.IsAttached": "true"}}
     # Who has a claim speaks for no device: there it is a client id of its own, and only what asking takes.
     claim = {each["Action"]: each["Resource"] for each in policies["claims.ClaimPolicy"]["Statement"]}
-    assert claim.pop("iot:Connect").endswith(":client/claim-*")
+    assert claim.pop("iot:Connect").endswith(":client/claim.*")
     reserved = ("/$aws/certificates/create", "/$aws/provisioning-templates/${Application}-claim/")
     for resource in itertools.chain(*claim.values()):
         text = resource if isinstance(resource, str) else resource["If"][1]
