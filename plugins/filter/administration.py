@@ -41,12 +41,16 @@ def listed_devices(answers: Answers) -> list[Row]:
         if _is_known(device)
     ]
     loose = [
-        _row(region, certificates=_certificate(each), note="no thing, no row")
+        _row(
+            region,
+            certificates=_certificate(each),
+            note="claim certificate" if each["claim"] else "no thing, no row",
+        )
         for region, answer in answers.items()
         for each in answer.get("loose_certificates", [])
     ]
     lost = [
-        _row(region, note=f"not reached: {answer.get('msg', 'no answer')}")
+        _row(region, note=f"not reached: {_error(answer)}")
         for region, answer in answers.items()
         if "devices" not in answer
     ]
@@ -66,9 +70,13 @@ def deletion_problems(answers: Answers) -> list[str]:
     """Return a line for each certificate that keeps devices from being deleted without leaving something behind.
 
     One that another thing has, which is not among them, would take that device out, too. One that the row does not
-    have would stay, and AWS would refuse to delete the thing.
+    have would stay, and AWS would refuse to delete the thing. A region that did not answer may have such.
     """
-    problems = []
+    problems = [
+        f"{region} could not be looked at ({_error(answer)}): run this again when it answers, or without it (--limit)"
+        for region, answer in answers.items()
+        if "devices" not in answer
+    ]
     for region, answer in answers.items():
         meant = {device["thing_name"] for device in answer.get("devices", [])}
         for device in answer.get("devices", []):
@@ -82,6 +90,10 @@ def deletion_problems(answers: Answers) -> list[str]:
                 if each["attached"] and not each["in_row"]:
                     problems.append(f"{subject} is not in its row: wait until it was taken in, or detach it")
     return problems
+
+
+def _error(answer: Mapping[str, Any]) -> str:
+    return str(answer.get("msg", "no answer"))
 
 
 def _is_known(device: Mapping[str, Any]) -> bool:

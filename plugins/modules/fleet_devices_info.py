@@ -66,11 +66,13 @@ devices:
       elements: dict
       sample: [{certificate_id: 3a3e0a, status: ACTIVE, attached: true, in_row: true, other_things: []}]
 loose_certificates:
-  description: Certificates that neither a thing nor a row has. Empty where devices were named.
+  description:
+    - Certificates that neither a thing nor a row has. Empty where devices were named.
+    - C(claim) says that it is a claim certificate (M(iotops.fleet.fleet_claim_certificates_info)), which is as it should be.
   returned: always
   type: list
   elements: dict
-  sample: [{certificate_id: 9d5bb4, status: INACTIVE}]
+  sample: [{certificate_id: 9d5bb4, status: INACTIVE, claim: false}]
 """
 
 from typing import Any
@@ -80,6 +82,7 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ansible_collections.iotops.fleet.plugins.module_utils._aws.progress import write_progress
+from ansible_collections.iotops.fleet.plugins.module_utils._devices.calls import certificates_with_policy
 from ansible_collections.iotops.fleet.plugins.module_utils._devices.listing import ROW, STATUS, Region
 from ansible_collections.iotops.fleet.plugins.module_utils._iot.things import (
     OPERATIONS,
@@ -176,12 +179,19 @@ def named(reader: Reader, registry: Registry, names: list[str]) -> tuple[Region,
     ), names
 
 
-def everything(reader: Reader, registry: Registry) -> tuple[Region, list[str]]:
+def everything(reader: Reader, registry: Registry, application: str) -> tuple[Region, list[str]]:
     """Return what there is in the region, and the names of all devices."""
     things = reader.all_things()
     principals = reader.principals(things)
     rows, applied = registry.all()
-    region = Region(things=things, principals=principals, statuses=reader.all_statuses(), rows=rows, applied=applied)
+    region = Region(
+        things=things,
+        principals=principals,
+        statuses=reader.all_statuses(),
+        rows=rows,
+        applied=applied,
+        claims=certificates_with_policy(reader.iot, f"{application}-claim") or (),
+    )
     region.share()
     return region, sorted({*principals, *rows})
 
@@ -200,7 +210,7 @@ def read(module: AnsibleAWSModule) -> dict[str, Any]:
     )
     reader = Reader.within(module.client("iot"), quotas, params["quota_share"], params["threads"], report)
     registry = Registry(module, Scan(module.client("dynamodb"), params["segments"], report))
-    region, listed = named(reader, registry, names) if names else everything(reader, registry)
+    region, listed = named(reader, registry, names) if names else everything(reader, registry, params["application"])
     return {
         "changed": False,
         "devices": region.devices(listed),

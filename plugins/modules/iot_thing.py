@@ -26,6 +26,8 @@ options:
       - V(present) makes it or changes it.
       - V(absent) detaches every principal, however many there are, waits until AWS has done so, and deletes the thing.
         The certificates stay as they are; M(iotops.fleet.iot_certificate) removes them.
+      - V(absent) deletes its shadows first, the classic one and the named ones. AWS would keep them, and the next thing of
+        that name would follow the desired state of this one. Shadows that a deleted thing left go too.
     type: str
     choices: [present, absent]
     default: present
@@ -67,7 +69,7 @@ attributes:
     description: Returns the thing as it would be.
   diff_mode:
     support: full
-    description: Shows type, attributes and principals.
+    description: Shows type, attributes and principals, and the shadows that are deleted.
   idempotent:
     support: full
     description: A thing that is as asked for is not touched.
@@ -104,6 +106,12 @@ thing:
     attributes: {description: The attributes., type: dict, sample: {site: harbour-3}}
     version: {description: How often it was changed., type: int, returned: when it exists, sample: 2}
     principals: {description: "C(EXCLUSIVE_THING) or C(NON_EXCLUSIVE_THING) by ARN.", type: dict}
+deleted_shadows:
+  description: The shadows that were deleted, or would be in check mode. C($classic) is the one without a name.
+  returned: when O(state=absent)
+  type: list
+  elements: str
+  sample: [$classic, firmware]
 """
 
 from typing import Any
@@ -112,6 +120,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from ansible_collections.iotops.fleet.plugins.module_utils._aws.account import partition_and_account
 from ansible_collections.iotops.fleet.plugins.module_utils._iot.thing import WantedThing, ensure_absent, ensure_present
+from ansible_collections.iotops.fleet.plugins.module_utils._iot.thing_shadows import delete_shadows, shadows_of
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import run_module
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -161,19 +170,35 @@ def compared(thing: dict[str, Any] | None) -> dict[str, Any]:
     return {name: thing[name] for name in ("thing_type_name", "attributes", "principals")} if thing else {}
 
 
-def ensure(module: AnsibleAWSModule) -> dict[str, Any]:
+def make(module: AnsibleAWSModule, wanted: WantedThing) -> dict[str, Any]:
     """Make the thing what is wanted and return the module's result."""
-    wanted = wanted_of(module)
-    make = ensure_present if module.params["state"] == "present" else ensure_absent
-    before, after = make(
+    before, after = ensure_present(
         module.client("iot"), wanted, check_mode=module.check_mode, timeout=module.params["wait_timeout"]
     )
     diff = {"before": compared(before), "after": compared(after)}
-    return {
-        "changed": (before is None) != (after is None) or diff["before"] != diff["after"],
-        "thing": after,
-        "diff": diff,
-    }
+    return {"changed": diff["before"] != diff["after"], "thing": after, "diff": diff}
+
+
+def delete(module: AnsibleAWSModule, wanted: WantedThing) -> dict[str, Any]:
+    """Delete the thing and return the module's result.
+
+    The shadows go first: AWS lists the named ones of a thing that there is.
+    """
+    data = module.client("iot-data")
+    shadows = shadows_of(data, wanted.name)
+    if not module.check_mode:
+        delete_shadows(data, wanted.name, shadows)
+    before = ensure_absent(
+        module.client("iot"), wanted, check_mode=module.check_mode, timeout=module.params["wait_timeout"]
+    )
+    diff = {"before": compared(before) | ({"shadows": shadows} if shadows else {}), "after": {}}
+    return {"changed": bool(before or shadows), "thing": None, "deleted_shadows": shadows, "diff": diff}
+
+
+def ensure(module: AnsibleAWSModule) -> dict[str, Any]:
+    """Do what is asked for and return the module's result."""
+    wanted = wanted_of(module)
+    return make(module, wanted) if module.params["state"] == "present" else delete(module, wanted)
 
 
 def main() -> None:

@@ -12,6 +12,11 @@ import pytest
 from tests.integration.modules import Region
 
 
+@pytest.fixture(scope="module")
+def iot(region: Region) -> Any:
+    return region.client("iot")
+
+
 @pytest.fixture
 def name(region: Region) -> Iterator[str]:
     made = f"gateway-{uuid.uuid4()}"
@@ -20,8 +25,7 @@ def name(region: Region) -> Iterator[str]:
 
 
 @pytest.fixture
-def certificates(region: Region) -> Iterator[list[str]]:
-    iot = region.client("iot")
+def certificates(iot: Any) -> Iterator[list[str]]:
     made = [iot.create_keys_and_certificate(setAsActive=number > 0) for number in range(3)]
     ids = [each["certificateId"] for each in made]
     yield ids
@@ -34,73 +38,92 @@ def certificates(region: Region) -> Iterator[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def kind(region: Region) -> str:
+def kind(iot: Any) -> str:
     made = "gateway"
-    region.client("iot").create_thing_type(thingTypeName=made)
+    iot.create_thing_type(thingTypeName=made)
     return made
 
 
-def read(region: Region, name: str) -> dict[str, Any] | None:
-    found = region.run("iot_thing_info", names=[name])["things"]
-    return found[0] if found else None
+def seen(iot: Any, name: str) -> Any:
+    """Type, attributes and ids of certificates of the thing; None when there is none."""
+    try:
+        thing = iot.describe_thing(thingName=name)
+    except iot.exceptions.ResourceNotFoundException:
+        return None
+    principals = iot.list_thing_principals(thingName=name)["principals"]
+    return thing.get("thingTypeName"), thing["attributes"], {each.rpartition("/")[2] for each in principals}
+
+
+def read(region: Region, name: str) -> dict[str, dict[str, Any]]:
+    """The thing's certificates by id, as ``iot_thing_info`` has them."""
+    [found] = region.run("iot_thing_info", names=[name])["things"]
+    return {each["certificate_id"]: each for each in found["certificates"]}
 
 
 @pytest.mark.defect("S3-12", "S3-13")
 def test_made_changed_and_deleted_as_predicted_and_not_again(
-    region: Region, name: str, certificates: list[str], kind: str
+    region: Region, iot: Any, name: str, certificates: list[str], kind: str
 ) -> None:
-    one, two, three = certificates
-    region.run("iot_thing", thing_name=name, state="absent")
-    steps: list[dict[str, Any]] = [
-        {"thing_type": kind, "attributes": {"site": "harbour", "floor": 2}, "principals": certificates},
-        {"attributes": {"site": "depot"}, "principals": [one, two]},
-        {"attributes": {"room": "7"}, "purge_attributes": False, "principals": [three], "purge_principals": False},
-        {"state": "absent"},
+    one, two, _three = certificates
+    steps: list[tuple[dict[str, Any], Any]] = [
+        (
+            {"thing_type": kind, "attributes": {"site": "harbour", "floor": 2}, "principals": certificates},
+            (kind, {"site": "harbour", "floor": "2"}, set(certificates)),
+        ),
+        ({"attributes": {"site": "depot"}, "principals": [one, two]}, (kind, {"site": "depot"}, {one, two})),
+        ({"state": "absent"}, None),
     ]
-    states = [
-        (kind, {"site": "harbour", "floor": "2"}, certificates),
-        (kind, {"site": "depot"}, [one, two]),
-        (kind, {"site": "depot", "room": "7"}, certificates),
-        None,
-    ]
-    for step, state in zip(steps, states, strict=True):
-        before = read(region, name)
+    for step, state in steps:
+        before = seen(iot, name)
         predicted = region.run("iot_thing", check=True, thing_name=name, **step)
         assert predicted["changed"]
-        assert read(region, name) == before
+        assert seen(iot, name) == before
         done = region.run("iot_thing", thing_name=name, **step)
-        assert done["changed"]
-        assert done["diff"] == predicted["diff"]
-        found = read(region, name)
-        if state is None:
-            assert found is done["thing"] is predicted["thing"] is None
-        else:
-            assert found is not None
-            attached = [each["certificate_id"] for each in found["certificates"]]
-            assert (found["thing_type_name"], found["attributes"], sorted(attached)) == (*state[:2], sorted(state[2]))
-            assert {each["certificate_id"]: each["status"] for each in found["certificates"]}.get(one) == "INACTIVE"
-        for check in (True, False):
-            again = region.run("iot_thing", check=check, thing_name=name, **step)
-            assert not again["changed"]
-            assert again["diff"]["before"] == again["diff"]["after"]
+        assert (done["changed"], done["diff"]) == (True, predicted["diff"])
+        assert seen(iot, name) == state
+        if state:
+            statuses = {each: found["status"] for each, found in read(region, name).items()}
+            assert statuses == {each: "INACTIVE" if each == one else "ACTIVE" for each in state[2]}
+        again = region.run("iot_thing", thing_name=name, **step)
+        assert not again["changed"]
+        assert again["diff"]["before"] == again["diff"]["after"]
 
 
-def test_what_is_not_named_stays_and_so_does_what_convergence_writes(region: Region, name: str, kind: str) -> None:
-    region.client("iot").create_thing(
+def test_what_is_not_named_stays_and_so_does_what_convergence_writes(
+    region: Region, iot: Any, name: str, kind: str, certificates: list[str]
+) -> None:
+    iot.create_thing(
         thingName=name, thingTypeName=kind, attributePayload={"attributes": {"fleetDigest": "abc", "site": "depot"}}
     )
     assert not region.run("iot_thing", thing_name=name)["changed"]
-    assert region.run("iot_thing", thing_name=name, attributes={})["thing"]["attributes"] == {"fleetDigest": "abc"}
-    assert region.run("iot_thing", thing_name=name, thing_type="")["thing"]["thing_type_name"] == ""
-
-
-def test_a_certificate_may_be_of_one_thing_alone(region: Region, name: str, certificates: list[str]) -> None:
-    region.run("iot_thing", thing_name=name, principals=certificates[:1], exclusive=True)
-    region.run("iot_thing", thing_name=name, principals=certificates[1:2], purge_principals=False)
-    found = read(region, name)
-    assert found is not None
-    exclusive = {each["certificate_id"]: each["exclusive"] for each in found["certificates"]}
+    region.run("iot_thing", thing_name=name, principals=certificates[:1], exclusive=True, attributes={})
+    more = {"principals": certificates[1:2], "attributes": {"room": "7"}, "thing_type": ""}
+    region.run("iot_thing", thing_name=name, purge_principals=False, purge_attributes=False, **more)
+    assert seen(iot, name) == (None, {"fleetDigest": "abc", "room": "7"}, set(certificates[:2]))
+    exclusive = {each: found["exclusive"] for each, found in read(region, name).items()}
     assert exclusive == {certificates[0]: True, certificates[1]: False}
+
+
+def test_the_next_thing_of_a_name_does_not_follow_what_was_desired_of_the_one_before(
+    region: Region, iot: Any, name: str
+) -> None:
+    data, document = region.client("iot-data"), b'{"state": {"desired": {"valve": "open"}}}'
+    iot.create_thing(thingName=name)
+    for shadow in ({}, {"shadowName": "firmware"}, {"shadowName": "alarm"}):
+        data.update_thing_shadow(thingName=name, payload=document, **shadow)
+    shadows = ["$classic", "alarm", "firmware"]
+    predicted = region.run("iot_thing", check=True, thing_name=name, state="absent")
+    assert data.list_named_shadows_for_thing(thingName=name)["results"] == shadows[1:]
+    assert predicted["deleted_shadows"] == predicted["diff"]["before"]["shadows"] == shadows
+    done = region.run("iot_thing", thing_name=name, state="absent")
+    assert (done["deleted_shadows"], done["diff"]) == (shadows, predicted["diff"])
+    iot.create_thing(thingName=name)
+    with pytest.raises(data.exceptions.ResourceNotFoundException):
+        data.get_thing_shadow(thingName=name)
+    assert data.list_named_shadows_for_thing(thingName=name)["results"] == []
+    data.update_thing_shadow(thingName=name, payload=document)
+    iot.delete_thing(thingName=name)
+    assert region.run("iot_thing", thing_name=name, state="absent")["deleted_shadows"] == ["$classic"]
 
 
 @pytest.mark.parametrize(
@@ -112,10 +135,10 @@ def test_a_certificate_may_be_of_one_thing_alone(region: Region, name: str, cert
     ],
 )
 def test_what_aws_would_refuse_is_one_line_and_makes_nothing(
-    region: Region, name: str, wanted: dict[str, Any], message: str
+    region: Region, iot: Any, wanted: dict[str, Any], message: str
 ) -> None:
-    assert region.refusal("iot_thing", **{"thing_name": name, **wanted}).startswith(message)
-    assert read(region, name) is None
+    assert region.refusal("iot_thing", **{"thing_name": "refused", **wanted}).startswith(message)
+    assert seen(iot, "refused") is None
 
 
 def test_a_message_reaches_the_broker_and_check_mode_sends_none(region: Region, sandbox_only: Any) -> None:

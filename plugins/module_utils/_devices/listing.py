@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ class Region:
 
     ``principals``: :func:`principals_of` by thing. ``statuses`` by certificate id. ``rows`` and ``applied`` (of
     ``device-status``) by thing. ``sharing``: the things of a certificate by its id, of those that were asked for.
+    ``claims``: ids of claim certificates, which no device has.
     """
 
     things: Sequence[Thing]
@@ -32,6 +33,7 @@ class Region:
     rows: Mapping[str, Item]
     applied: Mapping[str, Item]
     sharing: dict[str, list[str]] = field(default_factory=dict)
+    claims: Collection[str] = ()
 
     def share(self) -> None:
         """Conclude which things have one certificate, where all things were read."""
@@ -46,13 +48,14 @@ class Region:
         things = {str(thing["thing_name"]): thing for thing in self.things}
         return [self._device(name, things.get(name)) for name in names]
 
-    def loose(self, names: Iterable[str]) -> list[dict[str, str]]:
+    def loose(self, names: Iterable[str]) -> list[dict[str, Any]]:
         """The certificates that neither a thing nor the row of one of these has."""
         known = {certificate_id_of(arn) for arns in self.principals.values() for arn in arns}
         for name in names:
             known |= _certificates(self.rows.get(name)).keys()
         return [
-            {"certificate_id": each, "status": self.statuses[each]} for each in sorted(self.statuses.keys() - known)
+            {"certificate_id": each, "status": self.statuses[each], "claim": each in self.claims}
+            for each in sorted(self.statuses.keys() - known)
         ]
 
     def _device(self, name: str, thing: Thing | None) -> dict[str, Any]:

@@ -116,14 +116,12 @@ def ensure_present(
     return before, seen
 
 
-def ensure_absent(
-    iot: Any, wanted: WantedThing, *, check_mode: bool, timeout: float
-) -> tuple[Thing | None, Thing | None]:
-    """Detach all that the thing has, and delete it; before and after."""
+def ensure_absent(iot: Any, wanted: WantedThing, *, check_mode: bool, timeout: float) -> Thing | None:
+    """Detach all that the thing has, and delete it; the thing as it was."""
     before = find(iot, wanted.name)
     if before is not None and not check_mode:
         _delete(iot, wanted.name, timeout)
-    return before, None
+    return before
 
 
 def _state(thing: Thing | None) -> dict[str, Any] | None:

@@ -150,6 +150,7 @@ def test_names_are_expanded_once_each_and_as_long_as_aws_allows() -> None:
         (["a/b"], "device name 'a/b': AWS IoT takes 1 to 128 of a-z A-Z 0-9 : _ -; correct it"),
         (["x" * 129], "device name 'xxx"),
         ([""], "device name ''"),
+        (["a-[1:x]"], "device names 'a-[1:x]': a range is of numbers of the same width, or of letters"),
         (["a-[1:"], "device names 'a-[1:': write a range like dev-[001:100]"),
     ],
 )

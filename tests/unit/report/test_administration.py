@@ -18,7 +18,7 @@ from ansible_collections.iotops.fleet.plugins.filter.administration import (
 from ansible_collections.iotops.fleet.plugins.module_utils._devices.listing import Region
 
 ARN = "arn:aws:iot:eu-west-1:123456789012:cert/"
-A, B, C, D = (letter * 64 for letter in "abcd")
+A, B, C, D, E = (letter * 64 for letter in "abcde")
 LOST = {"msg": "Could not connect", "failed": True}
 
 
@@ -32,7 +32,8 @@ def answer(*names: str) -> dict[str, Any]:
     """What ``fleet_devices_info`` says of a region.
 
     ``one`` has two certificates, the second of which ``strange``, which has no row, has too; ``gone`` is DELETED;
-    ``late`` has another certificate than its row, which is not applied. ``d`` belongs to nobody.
+    ``late`` has another certificate than its row, which is not applied. ``d`` belongs to nobody, ``e`` is a claim
+    certificate.
     """
     kind = {"thing_type_name": "kind", "attributes": {}}
     region = Region(
@@ -42,12 +43,13 @@ def answer(*names: str) -> dict[str, Any]:
             "strange": {f"{ARN}{B}": "", "arn:aws:cognito:x": ""},
             "late": {f"{ARN}{C}": ""},
         },
-        statuses={A: "ACTIVE", B: "INACTIVE", C: "ACTIVE", D: "REVOKED"},
+        statuses={A: "ACTIVE", B: "INACTIVE", C: "ACTIVE", D: "REVOKED", E: "ACTIVE"},
         rows={
             each["ThingName"]: each
             for each in (row("one", "ACTIVE", A, B), row("gone", "DELETED"), row("late", "ACTIVE"))
         },
         applied={"one": {"AppliedWriteId": "w"}, "gone": {"AppliedWriteId": "w"}, "late": {"AppliedVersion": 1}},
+        claims={E},
     )
     region.share()
     listed = list(names or ("gone", "late", "one", "strange"))
@@ -62,6 +64,7 @@ def test_a_device_has_a_line_for_each_region_and_so_has_what_nobody_has() -> Non
         ("one", "eu-west-1"),
         ("one", "us-west-2"),
         ("strange", "eu-west-1"),
+        (None, "eu-west-1"),
         (None, "eu-west-1"),
         (None, "eu-north-1"),
     ]
@@ -79,17 +82,26 @@ def test_a_device_has_a_line_for_each_region_and_so_has_what_nobody_has() -> Non
     assert (by_name["gone"]["thing"], by_name["gone"]["certificates"]) == (None, None)
     assert by_name["late"]["note"] == "not applied: version 2 is not applied, 1 is"
     assert (rows[5]["certificates"], rows[5]["note"]) == ("dddddddd REVOKED", "no thing, no row")
-    assert rows[6]["note"] == "not reached: Could not connect"
+    assert (rows[6]["certificates"], rows[6]["note"]) == ("eeeeeeee ACTIVE", "claim certificate")
+    assert rows[7]["note"] == "not reached: Could not connect"
 
 
 def test_a_certificate_of_another_thing_or_of_no_row_keeps_a_device_from_being_deleted() -> None:
-    assert deletion_problems({"eu-west-1": answer("one"), "us-west-2": LOST}) == [
+    assert deletion_problems({"eu-west-1": answer("one")}) == [
         f"certificate {B} of one in eu-west-1 is that of strange, too: delete them together, or detach it from one"
     ]
     assert deletion_problems({"eu-west-1": answer("late")}) == [
         f"certificate {C} of late in eu-west-1 is not in its row: wait until it was taken in, or detach it"
     ]
     assert deletion_problems({"eu-west-1": answer("gone")}) == []
+
+
+def test_a_region_that_could_not_be_looked_at_keeps_devices_from_being_deleted() -> None:
+    remedy = "run this again when it answers, or without it (--limit)"
+    assert deletion_problems({"eu-west-1": answer("gone"), "us-west-2": LOST, "eu-north-1": {}}) == [
+        f"us-west-2 could not be looked at (Could not connect): {remedy}",
+        f"eu-north-1 could not be looked at (no answer): {remedy}",
+    ]
 
 
 def test_who_is_known_in_one_region_is_known() -> None:
