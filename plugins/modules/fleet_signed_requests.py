@@ -120,7 +120,6 @@ requests:
 """
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +130,11 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.iotops.fleet.plugins.module_utils._aws.account import partition_and_account
 from ansible_collections.iotops.fleet.plugins.module_utils._aws.pace import Pace
 from ansible_collections.iotops.fleet.plugins.module_utils._aws.progress import write_progress
-from ansible_collections.iotops.fleet.plugins.module_utils._quotas import iot as iot_quotas
+from ansible_collections.iotops.fleet.plugins.module_utils._quotas.iot import Quotas, read_quotas
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.budget import Budget
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.estimate import estimate
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.inputs import followers_of, require_sense
-from ansible_collections.iotops.fleet.plugins.module_utils._registration.quotas import read_quotas
+from ansible_collections.iotops.fleet.plugins.module_utils._registration.quotas import CALLS
 from ansible_collections.iotops.fleet.plugins.module_utils._registration.rows import Home
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError, run_module
 
@@ -201,16 +200,16 @@ def registrar_of(module: AnsibleAWSModule, signing: Signing) -> Registrar:
     )
 
 
-def rates_of(module: AnsibleAWSModule) -> dict[str, float]:
-    """How often a second the region of the module may be asked to sign, and to describe a certificate."""
-    region = str(module.region)
-    quotas = iot_quotas.read_quotas(module.client("service-quotas", region=region), region, [SIGNING, LOOKING])
-    return {operation: value * float(module.params["quota_share"]) for operation, value in quotas.per_second.items()}
+def quotas_of(module: AnsibleAWSModule) -> dict[str, Quotas]:
+    """The quotas of the regions that follow, and of the one that signs."""
+    regions = dict.fromkeys([*module.params["regions"], str(module.region)])
+    calls = [*CALLS, SIGNING, LOOKING]
+    return {each: read_quotas(module.client("service-quotas", region=each), each, calls) for each in regions}
 
 
-def pace_of(signing: Signing, operation: str, rates: Mapping[str, float]) -> Pace:
-    """Calls of an operation that keep to its rate."""
-    pace = Pace(rates[operation])
+def pace_of(signing: Signing, operation: str, rate: float) -> Pace:
+    """Calls of an operation that keep to its rate, and are fewer where AWS throttles."""
+    pace = Pace(rate)
     pace.watch(signing.iot, operation)
     return pace
 
@@ -221,15 +220,15 @@ def process(module: AnsibleAWSModule) -> dict[str, Any]:
     require_sense(params)
     if not module.check_mode:
         require_folder(params["certificates"])
-    signing, rates = signing_of(module), rates_of(module)
-    signing.plan(pace_of(signing, LOOKING, rates))
-    followers = followers_of(module)
-    quotas = [read_quotas(module.client("service-quotas", region=region), region) for region in params["regions"]]
+    signing, known = signing_of(module), quotas_of(module)
+    rates = {call: known[str(module.region)].per_second[call] * params["quota_share"] for call in (SIGNING, LOOKING)}
+    quotas = [known[region] for region in params["regions"]]
     budget = Budget(quotas, params["quota_share"], clock=time.monotonic)
-    registrar = registrar_of(module, signing)
+    followers, registrar = followers_of(module), registrar_of(module, signing)
+    signing.plan(pace_of(signing, LOOKING, rates[LOOKING]))
     to_sign = [request.name for request in signing.new]
     if not module.check_mode:
-        signing.sign(pace_of(signing, SIGNING, rates), params["threads"], registrar.report)
+        signing.sign(pace_of(signing, SIGNING, rates[SIGNING]), params["threads"], registrar.report)
     plan = registrar.plan()
     new = sorted({device.name for device in plan.new} | (set(to_sign) if module.check_mode else set()))
     expected = estimate(len(new), budget, quotas, params["machine_type"])

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from tests.certificates import issue
-from tests.integration.deployment import Deployment
+from tests.integration.deployment import Deployment, eventually
 from tests.integration.operators import AWAY, BOTH, HOME, at
 from tests.integration.requesting import Lot, faults, publishes, signings
 from tests.integration.revocable import Revocable
@@ -23,6 +21,14 @@ def fleet(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> I
     yield Revocable(deployment, tmp_path_factory.mktemp("csr"))
     for region in BOTH:
         assert deployment.dead_letters(region) == []
+
+
+def sign_and_store(deployment: Deployment, lot: Lot, name: str) -> str:
+    """What a run does before it is killed; the id of the certificate."""
+    request = (lot.directory / f"{name}.csr").read_text()
+    made = deployment.sandbox.client("iot", HOME).create_certificate_from_csr(certificateSigningRequest=request)
+    (lot.directory / f"{name}.cert.pem").write_text(made["certificatePem"])
+    return str(made["certificateId"])
 
 
 def process(fleet: Revocable, lot: Lot, *, check: bool = False, **more: Any) -> dict[str, Any]:
@@ -43,34 +49,26 @@ def test_the_good_ones_are_done_the_others_named_and_a_second_run_does_nothing(
     fleet: Revocable, tmp_path: Path
 ) -> None:
     deployment, lot = fleet.deployment, Lot(tmp_path / "lot")
-    good = [f"csr-{number}" for number in range(1, 5)]
-    [taken] = fleet.issue("csr-taken")
-    deployment.admit(taken, HOME)
-    lot.request(*good, "csr-taken")
-    named = {**lot.spoil("csr"), "csr-taken.csr": "the name is taken"}
+    good = ["csr-1", "csr-2"]
+    lot.request(*good, "csr-foreign")
+    # The same device has a certificate of the issuing CA too: that is revoked by its list, and not AWS's.
+    foreign = deployment.issue("csr-foreign", key=lot.keys["csr-foreign"])
+    (lot.directory / "csr-foreign.cert.pem").write_text(foreign.pem)
+    named = {**lot.spoil("csr"), "csr-foreign.csr": "none that AWS IoT signed in eu-west-1: it is not registered there"}
 
-    predicted = process(fleet, lot, check=True)
-    assert (predicted["requests"]["signed"], predicted["requests"]["refused_count"]) == (4, 4)
-    assert lot.signed() == set()
     began = deployment.sandbox.now()
 
-    code, output = fleet.playbook(
-        f"fleet_requests={lot.directory}", "csr_registration_quota_share=1", name="register_csr"
-    )
-    assert code != 0
-    assert "8 requests: 4 were signed, 0 had their row, 4 were left alone" in output
-    assert "4 rows were written, and every region has applied all of them" in output
-    assert all(file in output for file in named)
-    assert lot.signed() == set(good)
-    assert signings(deployment, began) == 4
-
+    real = process(fleet, lot)
+    assert (real["requests"]["signed"], real["requests"]["written"], real["requests"]["missing"]) == (2, 2, [])
     again = process(fleet, lot)
     assert not again["changed"]
-    assert (again["requests"]["known"], again["requests"]["written"]) == (4, 0)
-    refused = {each["file"]: each["why"] for each in again["requests"]["refused"]}
-    assert refused.keys() == named.keys()
-    assert all(why in refused[file] for file, why in named.items())
-    assert signings(deployment, began) == 4
+    assert (again["requests"]["known"], again["requests"]["written"]) == (2, 0)
+    for run in (real, again):
+        refused = {each["file"]: each["why"] for each in run["requests"]["refused"]}
+        assert refused.keys() == named.keys()
+        assert all(why in refused[file] for file, why in named.items())
+    assert lot.signed() == {*good, "csr-foreign"}
+    assert signings(deployment, began) == 2
 
     one = lot.issued("csr-1")
     row = deployment.row(AWAY, "csr-1")
@@ -80,27 +78,29 @@ def test_the_good_ones_are_done_the_others_named_and_a_second_run_does_nothing(
         described = deployment.sandbox.client("iot", region).describe_certificate(certificateId=one.id)
         assert described["certificateDescription"]["certificateMode"] == mode
         assert publishes(deployment, "csr-1", region, one)
-    assert faults(deployment, [*good, "csr-taken"], tmp_path) == []
+    assert deployment.row(HOME, "csr-foreign") == {}
 
 
+@pytest.mark.long
 @pytest.mark.defect("S4-5")
 def test_a_certificate_that_was_made_and_has_no_row_is_taken_and_not_made_again(
     fleet: Revocable, tmp_path: Path
 ) -> None:
     """A run that was killed after it had stored the certificate."""
     deployment, lot = fleet.deployment, Lot(tmp_path / "lot")
-    lot.request("csr-killed", "csr-lost", "csr-renamed")
-    request = (lot.directory / "csr-killed.csr").read_text()
-    made = deployment.sandbox.client("iot", HOME).create_certificate_from_csr(certificateSigningRequest=request)
-    (lot.directory / "csr-killed.cert.pem").write_text(made["certificatePem"])
-    (lot.directory / "csr-renamed.cert.pem").write_text(issue("AWS IoT Certificate", key=lot.keys["csr-renamed"]).pem)
+    lot.request("csr-killed", "csr-lost")
+    made = sign_and_store(deployment, lot, "csr-killed")
     began = deployment.sandbox.now()
 
-    assert process(fleet, lot)["requests"]["written"] == 3
+    predicted = process(fleet, lot, check=True)
+    assert predicted["requests"]["signed"] == 1
+    assert lot.signed() == {"csr-killed"}
+    real = process(fleet, lot)
+    assert real["diff"] == predicted["diff"]
+    assert (real["requests"]["signed"], real["requests"]["written"]) == (1, 2)
     assert signings(deployment, began) == 1
-    # The name is the request's, whatever subject AWS gives the certificate.
-    assert publishes(deployment, "csr-renamed", AWAY, lot.issued("csr-renamed"))
-    assert deployment.row(AWAY, "csr-killed")["CertificateId"] == made["certificateId"]
+    assert publishes(deployment, "csr-killed", AWAY, lot.issued("csr-killed"))
+    assert deployment.row(AWAY, "csr-killed")["CertificateId"] == made
 
     lost = lot.directory / "csr-lost.cert.pem"
     before = x509.load_pem_x509_certificate(lost.read_bytes())
@@ -109,6 +109,40 @@ def test_a_certificate_that_was_made_and_has_no_row_is_taken_and_not_made_again(
     assert (found["requests"]["restored"], found["requests"]["written"]) == (1, 0)
     assert x509.load_pem_x509_certificate(lost.read_bytes()) == before
     assert signings(deployment, began) == 1
+
+
+@pytest.mark.long
+def test_what_a_killed_run_has_left_and_no_row_takes_goes(fleet: Revocable, tmp_path: Path) -> None:
+    """The name of one was revoked meanwhile; of another a run at the same time had written the row."""
+    deployment, lot = fleet.deployment, Lot(tmp_path / "lot")
+    lot.request("csr-barred", "csr-twice")
+    barred = sign_and_store(deployment, lot, "csr-barred")
+    deployment.sandbox.client("dynamodb", HOME).put_item(
+        TableName=f"{deployment.application}-revocations",
+        Item={"Key": {"S": "thing:csr-barred"}, "Reason": {"S": "test"}, "RevokedAt": {"S": "2026-01-31T12:00:00Z"}},
+    )
+    assert process(fleet, lot)["requests"]["signed"] == 1
+    won = lot.issued("csr-twice")
+    second = sign_and_store(deployment, lot, "csr-twice")
+    statuses = at(deployment).client("iot")
+
+    def is_known(certificate_id: str) -> bool:
+        try:
+            statuses.describe_certificate(certificateId=certificate_id)
+        except statuses.exceptions.ResourceNotFoundException:
+            return False
+        return True
+
+    assert not is_known(barred)
+    assert lot.signed() == {"csr-twice"}
+    predicted, real = process(fleet, lot, check=True), process(fleet, lot)
+    assert predicted["diff"] == real["diff"]
+    assert (real["requests"]["removed"], real["requests"]["restored"], real["requests"]["written"]) == (1, 1, 0)
+    assert lot.issued("csr-twice").id == won.id
+    assert not is_known(second)
+    assert [each["why"] for each in real["requests"]["refused"]] == ["the device is REVOKED"]
+    assert not process(fleet, lot)["changed"]
+    assert publishes(deployment, "csr-twice", AWAY, won)
 
 
 @pytest.mark.long
@@ -131,16 +165,35 @@ def test_a_region_that_has_not_heard_of_the_device_refuses_it_and_lets_it_in_lat
 
 
 @pytest.mark.long
-def test_who_is_deleted_leaves_no_certificate_and_cannot_come_back_by_itself(fleet: Revocable, tmp_path: Path) -> None:
-    """Nothing registers a certificate without CA by itself, so that it need not be kept REVOKED as others are."""
+def test_who_is_deleted_leaves_no_certificate_and_comes_back_with_one_of_the_issuing_ca(
+    fleet: Revocable, tmp_path: Path
+) -> None:
+    """Nothing registers a certificate without CA by itself, so that it need not be kept REVOKED as others are.
+
+    The name stays taken as long as AWS's certificate would have been valid, until 2050, unless an operator releases it.
+    """
     deployment, lot = fleet.deployment, Lot(tmp_path / "lot")
     lot.request("csr-gone")
     process(fleet, lot)
     gone = lot.issued("csr-gone")
     at(deployment).run("fleet_device", application=deployment.application, thing_name="csr-gone", state="DELETED")
-    end = time.monotonic() + 60
-    while any(deployment.certificate(region, gone) for region in BOTH):
-        assert time.monotonic() < end, [deployment.certificate(region, gone) for region in BOTH]
-        time.sleep(0.2)
+    eventually(lambda: not any(deployment.certificate(region, gone) for region in BOTH))
     assert not any(deployment.knock(gone, region, "csr-gone") for region in BOTH)
+    assert faults(deployment, ["csr-gone"], tmp_path) == []
+
+    (lot.directory / "csr-gone.cert.pem").unlink()
+    lot.request("csr-gone")
+    [refused] = process(fleet, lot)["requests"]["refused"]
+    assert refused["why"] == "the name is taken: the registry has a device of it, DELETED, with another key"
+
+    [back] = fleet.issue("csr-gone")
+    assert not deployment.knock(back, AWAY)
+    assert eventually(lambda: deployment.rejection(HOME, back))["Reason"] == "the device is DELETED"
+    code, output = fleet.playbook("fleet_thing=csr-gone", name="release_device")
+    assert code == 0, output
+    for region in BOTH:
+        assert publishes(deployment, "csr-gone", region, back)
+        assert not deployment.knock(gone, region, "csr-gone")
+    row = deployment.row(HOME, "csr-gone")
+    assert (row["State"], row["CertificateId"], "ExpiresAt" in row) == ("ACTIVE", back.id, False)
     assert faults(deployment, ["csr-gone"], tmp_path) == []
