@@ -10,7 +10,9 @@ module: fleet_allow_list
 version_added: 0.2.0
 short_description: Say which new devices may come in
 description:
-  - Puts names on the global table C(allow-list), or takes them off, through the replica of this region.
+  - Puts names on the global table C(allow-list), or takes them off, through the replica of this region. What is on the
+    list already is changed in the home region alone, which gives names away, and only if no device has claimed the name
+    in that moment.
   - The list is asked where C(onboarding_allow_list) is true, for a name that has no row; and for each device that comes
     with a claim certificate. Taking a name off does not put a device out.
 author:
@@ -31,10 +33,13 @@ options:
   again:
     description:
       - Whether the names may be claimed once more with a claim certificate although a device has claimed them.
-      - The device must have been deleted, or never have come in.
+      - The device must have been deleted, or never have come in. A name that has a device, revoked or not, is refused.
       - A name that nobody has claimed since it was given again is not written.
     type: bool
     default: false
+  home_region:
+    description: Region whose replica gives names away. Default is the module's own.
+    type: str
   threads:
     description: Calls made at the same time.
     type: int
@@ -93,6 +98,7 @@ allow_list:
     removed: {description: Names taken off the list., type: int, sample: 0}
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -103,10 +109,14 @@ from ansible_collections.iotops.fleet.plugins.module_utils._aws.progress import 
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.allow_list import (
     AllowList,
     Entries,
+    given_again,
     parse,
+    refuse_claimed,
+    refuse_devices,
     shown,
     wanted,
 )
+from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import Item
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError, run_module
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -115,6 +125,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "devices": {"type": "list", "elements": "str"},
     "path": {"type": "path"},
     "again": {"type": "bool", "default": False},
+    "home_region": {"type": "str"},
     "threads": {"type": "int", "default": 4},
     "progress_path": {"type": "path"},
 }
@@ -142,7 +153,7 @@ def ensure(module: AnsibleAWSModule) -> dict[str, Any]:
     """Make the list what is wanted and return the module's result.
 
     Raises:
-        FleetError: no threads, or names are to be taken off and given again.
+        FleetError: no threads, names are to be taken off and given again, or have a device; one was claimed meanwhile.
 
     """
     params = module.params
@@ -152,29 +163,63 @@ def ensure(module: AnsibleAWSModule) -> dict[str, Any]:
     if params["again"] and not is_present:
         raise FleetError("again=true and state=absent exclude each other: leave one of them out")
     entries = named(params)
-    table = AllowList(
+    here = AllowList(
         module.client("dynamodb"),
-        f"{params['application']}-allow-list",
+        params["application"],
         params["threads"],
         lambda line: write_progress(params["progress_path"], f"{module.region} {line}"),
     )
-    known = table.read(list(entries))
-    items = {
-        name: wanted(name, certificate_id, known.get(name, {}), again=params["again"], now=datetime.now(UTC))
+    known = here.read(list(entries))
+    if not is_present:
+        return removed(module, here, entries, known)
+    to_put = {} if params["again"] else {name: wanted(name, entries[name], {}) for name in entries if name not in known}
+    differing = [
+        name
         for name, certificate_id in entries.items()
-    }
-    to_write = {name: item for name, item in items.items() if is_present and known.get(name) != item}
-    to_remove = [] if is_present else list(known)
+        if params["again"] or (name in known and wanted(name, certificate_id, known[name]) != known[name])
+    ]
+    home = replace(here, client=module.client("dynamodb", region=params["home_region"] or module.region))
+    known_home = home.read(differing)
+    items = wanted_at_home(params, entries, known_home, home.rows(differing) if params["again"] else {}, differing)
+    to_change = {name: item for name, item in items.items() if known_home.get(name) != item}
     if not module.check_mode:
-        table.put(list(to_write.values()))
-        table.remove(to_remove)
-    touched = sorted([*to_write, *to_remove])[:SHOWN]
+        here.put(list(to_put.values()))
+        refuse_claimed(home.change(to_change, known_home))
+    return result(entries, known_home, {**to_put, **to_change}, removed=0)
+
+
+def wanted_at_home(
+    params: dict[str, Any], entries: Entries, known: dict[str, Item], rows: dict[str, Item], names: list[str]
+) -> dict[str, Item]:
+    """Return the items that names are to have in the home region.
+
+    Raises:
+        FleetError: a name is to be given again and has a device.
+
+    """
+    if not params["again"]:
+        return {name: wanted(name, entries[name], known.get(name, {})) for name in names}
+    refuse_devices(rows)
+    now = datetime.now(UTC)
+    return {name: given_again(name, entries[name], known.get(name, {}), rows.get(name, {}), now) for name in names}
+
+
+def removed(module: AnsibleAWSModule, table: AllowList, entries: Entries, known: dict[str, Item]) -> dict[str, Any]:
+    """Take the names off and return the module's result."""
+    if not module.check_mode:
+        table.remove(list(known))
+    return result(entries, known, {}, removed=len(known))
+
+
+def result(entries: Entries, known: dict[str, Item], written: dict[str, Item], *, removed: int) -> dict[str, Any]:
+    """Return what was done; ``known``: as it was before."""
+    touched = sorted(written or (known if removed else ()))[:SHOWN]
     return {
         "changed": bool(touched),
-        "allow_list": {"named": len(entries), "written": len(to_write), "removed": len(to_remove)},
+        "allow_list": {"named": len(entries), "written": len(written), "removed": removed},
         "diff": {
             "before": {name: shown(known[name]) for name in touched if name in known},
-            "after": {name: shown(to_write[name]) for name in touched if name in to_write},
+            "after": {name: shown(written[name]) for name in touched if name in written},
         },
     }
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,18 +12,24 @@ from tests.integration.modules import Region
 from tests.integration.operators import four_times
 
 APPLICATION = "allowing"
-TABLE = f"{APPLICATION}-allow-list"
+TABLE, ROWS = f"{APPLICATION}-allow-list", f"{APPLICATION}-device-inventory"
 ONE, OTHER = "1" * 64, "2" * 64
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _table(region: Region) -> None:
-    region.client("dynamodb").create_table(
-        TableName=TABLE,
-        AttributeDefinitions=[{"AttributeName": "ThingName", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "ThingName", "KeyType": "HASH"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    for table in (TABLE, ROWS):
+        region.client("dynamodb").create_table(
+            TableName=table,
+            AttributeDefinitions=[{"AttributeName": "ThingName", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "ThingName", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+
+
+def put(region: Region, table: str, **item: str) -> None:
+    """Put an item of texts."""
+    region.client("dynamodb").put_item(TableName=table, Item={name: {"S": value} for name, value in item.items()})
 
 
 def listed(region: Region):
@@ -66,8 +73,7 @@ def test_a_batch_from_a_file_is_put_on_and_taken_off_although_dynamodb_throttles
 def test_a_claim_stays_until_its_name_is_given_again(region: Region) -> None:
     """As it is after the function authorize-claim gave the name away."""
     claim = {"ClaimedBy": ONE, "ClaimedAt": "2026-07-01T12:00:00Z", "ClaimedIn": region.name}
-    item = {name: {"S": value} for name, value in {"ThingName": "claimed", **claim}.items()}
-    region.client("dynamodb").put_item(TableName=TABLE, Item=item)
+    put(region, TABLE, ThingName="claimed", **claim)
 
     def entry() -> dict[str, str]:
         found = region.run("fleet_allow_list_info", application=APPLICATION)["devices"]
@@ -77,15 +83,33 @@ def test_a_claim_stays_until_its_name_is_given_again(region: Region) -> None:
     region.run("fleet_allow_list", application=APPLICATION, devices=[f"claimed,{OTHER}"])
     region.run("fleet_allow_list", application=APPLICATION, devices=["claimed"])
     assert (entry()["claimed_by"], entry()["claimed_in"], entry()["certificate_id"]) == (ONE, region.name, "")
-    real = four_times(
-        lambda check: region.run(
-            "fleet_allow_list", check=check, application=APPLICATION, devices=["claimed"], again=True
-        ),
-        entry,
-    )
+
+    def again(check: bool) -> dict[str, Any]:
+        done = region.run("fleet_allow_list", check=check, application=APPLICATION, devices=["claimed"], again=True)
+        for each in done["diff"]["after"].values():
+            each["given_again_at"] = bool(each["given_again_at"])  # the moments differ
+        return done
+
+    real = four_times(again, entry)
     assert real["allow_list"] == {"named": 1, "written": 1, "removed": 0}
     assert (entry()["claimed_by"], bool(entry()["given_again_at"])) == ("", True)
     region.run("fleet_allow_list", application=APPLICATION, devices=["claimed"], state="absent")
+
+
+def test_a_name_is_given_again_only_without_a_device_and_later_than_that_was_deleted(region: Region) -> None:
+    again = {"application": APPLICATION, "devices": ["gone", "there"], "again": True}
+    put(region, ROWS, ThingName="gone", State="DELETED", UpdatedAt="2099-07-01T12:00:00.500Z")
+    put(region, ROWS, ThingName="there", State="SUSPENDED", UpdatedAt="2026-07-01T12:00:00Z")
+    before = listed(region)
+    assert region.refusal("fleet_allow_list", **again).startswith(
+        "again=true: there (SUSPENDED): a name is given again"
+    )
+    assert listed(region) == before
+    region.run("fleet_allow_list", **{**again, "devices": ["gone"]})
+    found = region.run("fleet_allow_list_info", application=APPLICATION)["devices"]
+    assert [each["given_again_at"] for each in found if each["thing_name"] == "gone"] == ["2099-07-01T12:00:01Z"]
+    assert not region.run("fleet_allow_list", **{**again, "devices": ["gone"]})["changed"]
+    region.run("fleet_allow_list", application=APPLICATION, devices=["gone"], state="absent")
 
 
 @pytest.mark.parametrize(
