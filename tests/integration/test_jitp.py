@@ -29,6 +29,19 @@ class Provisioning(Deployment):
         ours = issued.certificate.issuer == self.ca.certificate.subject
         return self.ca.pem if ours else authority_of(self).pem
 
+    def known(self, name: str, region: str = HOME) -> Issued:
+        """One that has come in, and has its row in both regions."""
+        device = self.provisioned(name)
+        self.admit(device, region)
+        eventually(lambda: self.converged(name), seconds=40)
+        return device
+
+    def is_out(self, device: Issued, region: str = HOME) -> bool:
+        """Whether the certificate may do nothing here, and is attached to no thing that does not have it in its row."""
+        things = self.things_of(region, device)
+        in_rows = all(device.id in self.row(region, thing)["Certificates"] for thing in things)
+        return self.certificate(region, device) in ("INACTIVE", "REVOKED") and in_rows
+
     def converged(self, thing: str) -> bool:
         """Whether both regions have one row and have applied it."""
         return self.row(HOME, thing) == self.row(AWAY, thing) and all(self.settled(region, thing) for region in BOTH)
@@ -37,7 +50,8 @@ class Provisioning(Deployment):
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provisioning]:
     sandbox = Sandbox(tmp_path_factory.mktemp("jitp-sandbox")).start()
-    yield Provisioning(sandbox, tmp_path_factory.mktemp("jitp"), BOTH, features=("ingestion", "jitp"))
+    features = ("ingestion", "jitp")
+    yield Provisioning(sandbox, tmp_path_factory.mktemp("jitp"), BOTH, features=features, definitions=impatient)
     sandbox.stop()
 
 
@@ -45,6 +59,13 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provisioning]:
 def _nothing_is_given_up(fleet: Provisioning) -> Iterator[None]:
     yield
     assert [letter for region in BOTH for letter in fleet.dead_letters(region)] == []
+
+
+def impatient(machine: dict[str, Any]) -> dict[str, Any]:
+    """A machine that waits for AWS IoT no longer than the sandbox takes."""
+    if waiting := machine["States"].get("WaitForTemplate"):
+        waiting["Seconds"] = 2
+    return machine
 
 
 def faults(fleet: Provisioning, directory: Path) -> dict[str, Any]:
@@ -55,6 +76,19 @@ def faults(fleet: Provisioning, directory: Path) -> dict[str, Any]:
         for region in BOTH
     }
     return {region: answer["replication"]["faults"] for region, answer in answers.items()}
+
+
+def has_thing(fleet: Provisioning, name: str, region: str = HOME) -> bool:
+    """Whether the region has a thing of this name."""
+    iot = fleet.sandbox.client("iot", region)
+    return any(thing["thingName"] == name for thing in iot.list_things()["things"])
+
+
+def authorities(fleet: Provisioning, directory: Path) -> list[Path]:
+    """Files of the CAs whose devices may be released."""
+    path = directory / "jitp-ca.pem"
+    path.write_text(authority_of(fleet).pem)
+    return [path]
 
 
 @pytest.mark.defect("S3-11")
@@ -91,6 +125,78 @@ def test_one_that_cannot_be_provisioned_is_left_alone_and_tried_again_at_each_co
     fleet.change_stack(HOME, "jitp", TemplateBody=json.dumps(template(fleet.application, {})))
     fleet.admit(device, HOME)
     eventually(lambda: fleet.row(HOME, "nameless").get("CertificateId") == device.id)
+
+
+def test_a_second_certificate_of_a_device_comes_into_its_row_and_works_in_both_regions(fleet: Provisioning) -> None:
+    first = fleet.known("twofold")
+    second = fleet.provisioned("twofold")
+    fleet.admit(second, HOME)
+    eventually(lambda: fleet.row(HOME, "twofold")["CertificateId"] == second.id and fleet.converged("twofold"))
+    row = fleet.row(AWAY, "twofold")
+    assert "RetireAt" in row["Certificates"][first.id]
+    assert row["Certificates"][second.id]["PresentedAt"]
+    fleet.connected(second, AWAY).close()
+    fleet.write(HOME, "twofold", State="REVOKED")
+    eventually(lambda: {fleet.certificate(region, each) for region in BOTH for each in (first, second)} == {"REVOKED"})
+
+
+def test_a_fresh_certificate_of_a_revoked_device_does_not_stay_in(fleet: Provisioning, tmp_path: Path) -> None:
+    fleet.known("banned")
+    fleet.write(HOME, "banned", State="REVOKED")
+    eventually(lambda: fleet.converged("banned"))
+    fresh = fleet.provisioned("banned")
+    fleet.knock(fresh, HOME)
+    eventually(lambda: fleet.is_out(fresh), seconds=30)
+    assert fleet.rejection(HOME, fresh)["Reason"] == "the device is REVOKED"
+    assert fleet.certificate(HOME, fresh) == "REVOKED"
+    assert not fleet.knock(fresh, HOME)
+    eventually(lambda: faults(fleet, tmp_path) == {region: {} for region in BOTH})
+
+
+@pytest.mark.long
+def test_a_fresh_certificate_of_a_suspended_device_waits_in_its_row_until_the_device_is_resumed(
+    fleet: Provisioning, tmp_path: Path
+) -> None:
+    fleet.known("paused")
+    fleet.write(HOME, "paused", State="SUSPENDED")
+    eventually(lambda: fleet.converged("paused"))
+    fresh = fleet.provisioned("paused")
+    fleet.knock(fresh, HOME)
+    eventually(lambda: [fleet.certificate(region, fresh) for region in BOTH] == ["INACTIVE", "INACTIVE"], seconds=30)
+    assert not fleet.knock(fresh, HOME)
+    eventually(lambda: faults(fleet, tmp_path) == {region: {} for region in BOTH})
+    fleet.write(HOME, "paused", State="ACTIVE")
+    fleet.admit(fresh, AWAY)
+
+
+@pytest.mark.long
+def test_a_deleted_device_is_not_brought_back_by_a_certificate_unless_it_is_released(
+    fleet: Provisioning, tmp_path: Path
+) -> None:
+    fleet.known("gone")
+    fleet.write(HOME, "gone", State="DELETED")
+    eventually(lambda: fleet.converged("gone"))
+    fresh = fleet.provisioned("gone")
+    fleet.knock(fresh, HOME)
+    eventually(lambda: fleet.rejection(HOME, fresh))
+    eventually(lambda: fleet.is_out(fresh) and not has_thing(fleet, "gone"), seconds=30)
+    # AWS IoT was slower, and makes and activates now what was turned away.
+    iot, arn = fleet.sandbox.client("iot", HOME), f"arn:aws:iot:{HOME}:{fleet.sandbox.account_id}:cert/{fresh.id}"
+    iot.create_thing(thingName="gone", thingTypeName=f"{fleet.application}-device")
+    iot.update_certificate(certificateId=fresh.id, newStatus="ACTIVE")
+    iot.attach_thing_principal(thingName="gone", principal=arn)
+    eventually(lambda: fleet.is_out(fresh) and not has_thing(fleet, "gone"), seconds=30)
+    assert fleet.rejection(HOME, fresh)["Reason"] == "the device is DELETED"
+    assert fleet.row(HOME, "gone")["State"] == "DELETED"
+    assert not fleet.knock(fresh, HOME)
+    eventually(lambda: faults(fleet, tmp_path) == {region: {} for region in BOTH})
+    paths = [str(path) for path in authorities(fleet, tmp_path)]
+    chosen = {"state": "released", "thing_name": "gone", "ca_certificate_paths": paths}
+    released = at(fleet, HOME).run("fleet_rejection", application=fleet.application, **chosen)
+    assert released["changed"], released
+    fleet.admit(fresh, HOME)
+    fleet.admit(fresh, AWAY)
+    assert fleet.row(HOME, "gone")["State"] == "ACTIVE"
 
 
 @pytest.mark.long

@@ -42,6 +42,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: 
 def take(message: Message) -> None:
     """Look where the message points, and have it looked at again later when there may be more to see."""
     definition, thing = subject(message)
+    is_complete = False
     if definition:
         again = not definitions_here.look(definition)
     elif not thing or (message["look"] == 0 and is_echo(message)):
@@ -49,9 +50,12 @@ def take(message: Message) -> None:
     elif message.get("operation") == "DELETED":
         again = Deletion(thing, message).take()
     else:
-        again = Look(thing, kind=message.get("eventType", ""), is_last=message["look"] + 1 >= len(LOOKS)).take()
+        kind, number = message.get("eventType", ""), message["look"]
+        look = Look(thing, kind=kind, number=number, is_last=number + 1 >= len(LOOKS))
+        again = look.take()
+        is_complete = look.is_complete
     if again:
-        look_again(message)
+        look_again(message, is_last=is_complete)
 
 
 def subject(message: Message) -> tuple[str, str]:
@@ -74,12 +78,16 @@ def is_echo(message: Message) -> bool:
     return message.get("operation") != "DELETED" and rows.is_as_written(message.get("attributes") or {}, thing_type)
 
 
-def look_again(message: Message) -> None:
-    """Send the next look, unless this was the last one."""
-    look = message["look"] + 1
+def look_again(message: Message, *, is_last: bool = False) -> None:
+    """Send the next look, or straight away the last one, unless this was it.
+
+    A look costs a DescribeCertificate for each certificate, of which AWS IoT has ten a second.
+    """
+    before = message["look"]
+    look = max(before + 1, len(LOOKS) - 1) if is_last else before + 1
     if look < len(LOOKS):
         aws("sqs").send_message(
             QueueUrl=os.environ["QUEUE_URL"],
             MessageBody=json.dumps({**message, "look": look}),
-            DelaySeconds=LOOKS[look] - LOOKS[look - 1],
+            DelaySeconds=LOOKS[look] - LOOKS[before],
         )

@@ -12,29 +12,36 @@ import merging
 import rows
 from aws import aws
 from definitions import OWN
-from observing import describe, observe
+from observing import comes_by_a_template, describe, observe
 from rows_table import REGION, change, put, read
 
 Row = dict[str, Any]
+# Before this look a thing may be one whose certificate is about to be attached.
+EARLY = 2
 
 
 class Look:
-    """A look at the thing ``name`` because of an event of type ``kind`` ("": for no event)."""
+    """The look ``number`` at the thing ``name`` because of an event of type ``kind`` ("": for no event).
 
-    def __init__(self, name: str, *, kind: str = "", is_last: bool = False) -> None:
+    ``is_complete`` says afterwards that the thing has all that a device needs, and is what its row says.
+    """
+
+    def __init__(self, name: str, *, kind: str = "", number: int = 0, is_last: bool = False) -> None:
         self._name = name
         self._kind = kind
+        self._number = number
         self._is_last = is_last
         self._begin()
 
     def _begin(self) -> None:
-        self._again, self._converge, self._force = True, False, False
+        self._again, self._converge, self._force, self._exact = True, False, False, False
+        self.is_complete = False
 
     def take(self) -> bool:
         """Change the row, have it converged here; whether a later look may see more."""
         change("device-inventory", self._decide, ThingName=self._name)
         if self._converge:
-            converge(self._name, force=self._force)
+            converge(self._name, force=self._force, exact=self._exact)
         return self._again
 
     def _decide(self, row: Row) -> Row | None:
@@ -63,8 +70,15 @@ class Look:
             return None  # its row is gone, and the thing should be
         return self._defined(merging.new_row(observe(thing, {}), arn=thing["thingArn"], **_common()), {})
 
-    def _of_a_revived_thing(self, thing: Row, row: Row) -> Row:
-        return self._defined(merging.revived(row, observe(thing, {}), arn=thing["thingArn"], **_common()), row)
+    def _of_a_revived_thing(self, thing: Row, row: Row) -> Row | None:
+        """Somebody made it again; but not AWS IoT by a template, which asks nobody, and attaches a little later."""
+        seen = observe(thing, {})
+        if not seen["Certificates"] and self._number < EARLY:
+            return None
+        if comes_by_a_template(seen):
+            self._converge = self._exact = True
+            return None
+        return self._defined(merging.revived(row, seen, arn=thing["thingArn"], **_common()), row)
 
     def _of_a_known_thing(self, thing: Row, row: Row, status: Row) -> Row | None:
         seen, now, thing_id = observe(thing, row), datetime.now(UTC), status.get("ThingId", "")
@@ -77,6 +91,8 @@ class Look:
         definitions_here.look_at_policies(seen["PolicyNames"])
         # A membership that was applied is convergence's own. Whoever makes a thing by hand has other events too.
         self._again = self._force or self._kind != "THING_GROUP_MEMBERSHIP_EVENT"
+        is_whole = row.get("CertificateId") in seen["Certificates"] and bool(seen["PolicyNames"])
+        self.is_complete = is_whole and self._number > 0 and not self._force
         return None
 
     def _defined(self, changed: Row, row: Row) -> Row:
@@ -98,7 +114,7 @@ def is_applied(row: Row, status: Row) -> bool:
     return bool(status.get("AppliedWriteId") == row["WriteId"]) and "Error" not in status
 
 
-def converge(name: str, *, force: bool = False) -> None:
+def converge(name: str, *, force: bool = False, exact: bool = False) -> None:
     """Start convergence of the device in this region; the others hear of the row from their streams."""
-    event = {"ThingName": name, "Force": True} if force else {"ThingName": name}
+    event = {"ThingName": name} | ({"Force": True} if force else {}) | ({"Exact": True} if exact else {})
     aws("stepfunctions").start_execution(stateMachineArn=os.environ["CONVERGE_MACHINE"], input=json.dumps(event))

@@ -52,6 +52,12 @@ def observe(thing: Row, row: Row) -> Row:
     }
 
 
+def comes_by_a_template(observed: Row) -> bool:
+    """Whether a certificate of the thing is of a CA whose devices AWS IoT provisions, without asking anybody."""
+    authorities = {seen.get("CaCertificateId", "") for seen in observed["Certificates"].values()} - {""}
+    return any(_authority(authority).get("registrationConfig") for authority in sorted(authorities))
+
+
 def _certificate(certificate_id: str, row: Row) -> Row:
     """Its status, and all that a row wants to know when it is not in there. REVOKED is for ever: nothing to ask."""
     known = row.get("Certificates", {}).get(certificate_id)
@@ -85,10 +91,16 @@ def _issuer(authority: str, mode: str) -> Row:
 
 @cache
 def _fingerprint(authority: str) -> str:
+    described = _authority(authority)
+    return x509.fingerprint(described["certificateDescription"]["certificatePem"]) if described else UNKNOWN_ISSUER
+
+
+def _authority(authority: str) -> Row:
+    """DescribeCACertificate's answer; ``{}`` when there is no such CA."""
     try:
-        described = aws("iot").describe_ca_certificate(certificateId=authority)
+        answer: Row = aws("iot").describe_ca_certificate(certificateId=authority)
     except ClientError as error:
         if code(error) == "ResourceNotFoundException":
-            return UNKNOWN_ISSUER
+            return {}
         raise
-    return x509.fingerprint(described["certificateDescription"]["certificatePem"])
+    return answer
