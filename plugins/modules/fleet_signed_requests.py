@@ -225,7 +225,7 @@ def process(module: AnsibleAWSModule) -> dict[str, Any]:
     quotas = [known[region] for region in params["regions"]]
     budget = Budget(quotas, params["quota_share"], clock=time.monotonic)
     followers, registrar = followers_of(module), registrar_of(module, signing)
-    signing.plan(pace_of(signing, LOOKING, rates[LOOKING]))
+    signing.plan(pace_of(signing, LOOKING, rates[LOOKING]), registrar.report)
     to_sign = [request.name for request in signing.new]
     if not module.check_mode:
         signing.sign(pace_of(signing, SIGNING, rates[SIGNING]), params["threads"], registrar.report)

@@ -68,7 +68,7 @@ class Signing:
     removed: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def plan(self, pace: Pace) -> None:
+    def plan(self, pace: Pace, report: Callable[[str], None]) -> None:
         """Look at every request, and within ``pace`` at each certificate that is in no row; nothing is written."""
         requests = [request for request in self.folder.requests if self._is_readable(request)]
         names = [request.name for request in requests]
@@ -81,7 +81,7 @@ class Signing:
             held = self.certificates.found.get(name)
             if held and held.certificate_id in row.get("Certificates", {}):
                 continue
-            if held and (why := self._look(held, revoked, pace)):
+            if held and (why := self._look(held, revoked, pace, report)):
                 self.certificates.forget(name)
                 self._refuse(request, why)
             elif pem := _own(row, request):
@@ -104,9 +104,11 @@ class Signing:
             return False
         return True
 
-    def _look(self, held: DeviceCertificate, revoked: Container[str], pace: Pace) -> str:
+    def _look(self, held: DeviceCertificate, revoked: Container[str], pace: Pace, report: Callable[[str], None]) -> str:
         """Why a certificate is none that AWS IoT signed here; one that is, and is in use by nobody, is spare."""
         pace.wait()
+        if pace.calls % REPORT_EVERY == 0:
+            report(f"{pace.calls} certificates that are in no row looked up")
         described = describe(self.iot, held.certificate_id)
         if described is None:
             why = "it is not registered there"

@@ -133,7 +133,7 @@ def test_whose_name_is_taken_revoked_or_not_on_the_list_is_not_signed(tmp_path: 
         name: {"ThingName": name, **({"CertificateId": "5e"} if name == "other" else {})}
         for name in ("new", "taken", "revoked", "other")
     }
-    signing.plan(unpaced())
+    signing.plan(unpaced(), print)
     assert [request.name for request in signing.new] == ["new"]
     assert reasons(signing) == {
         "taken": "the name is taken: the registry has a device of it, ACTIVE, with another key",
@@ -148,7 +148,7 @@ def test_what_is_in_the_folder_or_in_the_row_is_not_signed_again(tmp_path: Path)
     stored(signing, "stored")
     known, lost = stored(signing, "known"), issue("y", key=signing.iot.keys["lost"])
     signing.dynamodb.tables["device_inventory"] = {"known": row("known", known), "lost": row("lost", lost)}
-    signing.plan(unpaced())
+    signing.plan(unpaced(), print)
     lines: list[str] = []
     signing.sign(unpaced(), 4, lines.append)
     assert signing.iot.signed == ["new"] == signing.signed
@@ -161,7 +161,7 @@ def test_what_is_in_the_folder_or_in_the_row_is_not_signed_again(tmp_path: Path)
 def test_one_that_aws_refuses_does_not_keep_the_others_waiting(tmp_path: Path) -> None:
     signing = lot(tmp_path, "good", "odd")
     signing.iot.error["odd"] = "InvalidRequestException"
-    signing.plan(unpaced())
+    signing.plan(unpaced(), print)
     signing.sign(unpaced(), 1, lambda _line: None)
     assert signing.signed == ["good"]
     assert reasons(signing)["odd"].startswith("AWS IoT refuses it: ")
@@ -170,7 +170,7 @@ def test_one_that_aws_refuses_does_not_keep_the_others_waiting(tmp_path: Path) -
 def test_after_any_other_error_nothing_more_is_signed(tmp_path: Path) -> None:
     signing = lot(tmp_path, *(f"dev-{number}" for number in range(50)))
     signing.iot.error["dev-0"] = "UnauthorizedException"
-    signing.plan(unpaced())
+    signing.plan(unpaced(), print)
     with pytest.raises(AnsibleAWSError, match="have AWS IoT sign"):
         signing.sign(unpaced(), 1, lambda _line: None)
     assert signing.iot.signed == []
@@ -185,7 +185,7 @@ def test_a_certificate_that_cannot_be_stored_is_taken_back(
         raise OSError(28, "No space left on device", str(tmp_path / "dev-1.cert.pem"))
 
     monkeypatch.setattr(Certificates, "store", full)
-    signing.plan(unpaced())
+    signing.plan(unpaced(), print)
     with pytest.raises(FleetError, match="No space left"):
         signing.sign(unpaced(), 1, lambda _line: None)
     assert len(removed) == len(signing.iot.signed) == 1
@@ -208,7 +208,7 @@ def test_a_certificate_of_another_issuer_is_not_taken_for_one_of_aws(
     stored(signing, "dev-1", **described or {})
     if described is None:
         signing.iot.registered.clear()
-    signing.plan(unpaced())
+    signing.plan(unpaced(), print)
     signing.sign(unpaced(), 1, lambda _line: None)
     signing.settle({}, check_mode=False)
     assert reasons(signing)["dev-1"] == (
@@ -225,7 +225,7 @@ def test_what_the_registry_did_not_take_is_taken_back_whichever_run_had_it_signe
 ) -> None:
     signing = lot(tmp_path, "stored", "new", "well")
     left = stored(signing, "stored")
-    signing.plan(unpaced())
+    signing.plan(unpaced(), print)
     signing.sign(unpaced(), 1, lambda _line: None)
     made = signing.certificates.found["new"].certificate_id
     signing.settle(dict.fromkeys(["stored", "new"], "the device is REVOKED"), check_mode=check_mode)
@@ -244,7 +244,7 @@ def test_a_certificate_that_somebody_uses_or_has_revoked_stays_when_it_is_refuse
     signing.iot.attached["policies"] = [{"policyName": "claim"}] if use == "policy" else []
     key = f"id:{found.fingerprint}"
     signing.dynamodb.tables["revocations"] = {key: {"Key": key}} if use == "revoked" else {}
-    signing.plan(unpaced())
+    signing.plan(unpaced(), print)
     signing.settle({"dev-1": "the name is taken"}, check_mode=False)
     assert (removed, signing.removed) == ([], [])
     assert (tmp_path / "dev-1.cert.pem").exists()
@@ -257,7 +257,7 @@ def test_the_certificate_in_the_row_is_the_one_that_is_meant_whatever_the_folder
     signing = lot(tmp_path, "dev-1")
     left, won = stored(signing, "dev-1"), issue("AWS IoT Certificate", key=signing.iot.keys["dev-1"])
     signing.dynamodb.tables["device_inventory"] = {"dev-1": row("dev-1", won)}
-    signing.plan(unpaced())
+    signing.plan(unpaced(), print)
     assert signing.certificates.found["dev-1"].certificate_id == won.fingerprint
     assert (signing.removed, removed) == (["dev-1"], [])
     signing.sign(unpaced(), 1, lambda _line: None)
@@ -265,9 +265,18 @@ def test_the_certificate_in_the_row_is_the_one_that_is_meant_whatever_the_folder
     assert (removed, reasons(signing)) == ([left.fingerprint], {})
 
 
+def test_says_how_far_it_is_when_many_have_to_be_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{Signing.__module__}.REPORT_EVERY", 2)
+    signing, lines = lot(tmp_path, *(f"dev-{number}" for number in range(5))), []
+    for name in signing.iot.keys:
+        stored(signing, name)
+    signing.plan(unpaced(), lines.append)
+    assert lines == [f"{number} certificates that are in no row looked up" for number in (2, 4)]
+
+
 def test_whose_row_another_run_wrote_meanwhile_gets_the_certificate_in_it(tmp_path: Path, removed: list[str]) -> None:
     signing = lot(tmp_path, "dev-1")
-    signing.plan(unpaced())
+    signing.plan(unpaced(), print)
     signing.sign(unpaced(), 1, lambda _line: None)
     mine, won = signing.certificates.found["dev-1"], issue("AWS IoT Certificate", key=signing.iot.keys["dev-1"])
     signing.dynamodb.tables["device_inventory"] = {"dev-1": row("dev-1", won)}
