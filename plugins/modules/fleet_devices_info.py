@@ -68,7 +68,7 @@ devices:
 loose_certificates:
   description:
     - Certificates that neither a thing nor a row has. Empty where devices were named.
-    - C(claim) says that it is a claim certificate (M(iotops.fleet.fleet_claim_certificates_info)), which is as it should be.
+    - C(claim) says that it is a claim certificate (M(iotops.fleet.fleet_claim_certificates_info)), which no thing has.
   returned: always
   type: list
   elements: dict

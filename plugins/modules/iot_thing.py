@@ -26,8 +26,8 @@ options:
       - V(present) makes it or changes it.
       - V(absent) detaches every principal, however many there are, waits until AWS has done so, and deletes the thing.
         The certificates stay as they are; M(iotops.fleet.iot_certificate) removes them.
-      - V(absent) deletes its shadows first, the classic one and the named ones. AWS would keep them, and the next thing of
-        that name would follow the desired state of this one. Shadows that a deleted thing left go too.
+      - V(absent) deletes its shadows first, the classic one and the named ones. AWS would keep them, and the next thing
+        of that name would follow the desired state of this one. The classic shadow of a thing that is gone goes too.
     type: str
     choices: [present, absent]
     default: present

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An operator makes, lists, disables, enables and deletes devices, and check mode says what each command then does."""
+"""An operator makes, lists, disables, enables and deletes devices.
+
+That check mode says what each command then does shows test_device_administration_large.py.
+"""
 
 from __future__ import annotations
 
@@ -116,8 +119,7 @@ def test_all_certificates_of_all_things_are_listed_also_of_those_without_a_row(
         statuses = {each["certificate_id"]: each["status"] for each in by_name["several"]["certificates"]}
         assert statuses == dict.fromkeys([each.id for each in several], "ACTIVE")
     assert {"certificate_id": claim, "status": "INACTIVE", "claim": True} in here["loose_certificates"]
-    [by_hand] = listed(fleet, HOME, "by-hand").values()
-    assert by_hand in here["devices"]
+    [by_hand] = [each for each in here["devices"] if each["thing_name"] == "by-hand"]
     [shared] = by_hand["certificates"]
     assert (by_hand["state"], shared["in_row"]) == ("", False)
     assert (shared["certificate_id"], shared["other_things"]) == (several[1].id, ["several"])
@@ -155,9 +157,6 @@ def test_deletion_leaves_nothing_behind_and_takes_nobody_along(
     assert f"{AWAY} could not be looked at (threads=0 is less than 1: set 1 or more): run this again when" in refused
     assert {deployment.row(HOME, name)["State"] for name in ALL} == {"ACTIVE"}
     at(deployment, HOME).run("iot_thing", thing_name="by-hand", state="absent")
-
-    foreseen = decide(fleet, "DELETED", ALL, check=True)["states"]
-    assert (foreseen["devices"], foreseen["changing"], deployment.row(HOME, "made-1")["State"]) == (4, 4, "ACTIVE")
     done = devices(fleet, "delete", wanted)
     assert "delete: 4 devices, 4 change to DELETED, 0 were that already, 0 left alone" in done
     assert "4 rows were written, and every region of the run has applied all of them" in done
@@ -168,11 +167,3 @@ def test_deletion_leaves_nothing_behind_and_takes_nobody_along(
                 assert (each["status"], each["attached"]) == ("REVOKED", False)
         for certificate in (made[0], *several):
             assert (deployment.things_of(region, certificate), deployment.policies_of(region, certificate)) == ([], [])
-    unknown = at(deployment).refusal(
-        "fleet_device_states",
-        application=deployment.application,
-        names=["made-1", "nobody-[1:7]"],
-        state="DELETED",
-        regions=list(BOTH),
-    )
-    assert unknown.startswith("nobody-1, nobody-2, nobody-3, nobody-4, nobody-5 and 2 more: no row in ")

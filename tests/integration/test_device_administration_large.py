@@ -65,9 +65,12 @@ def as_foreseen(fleet: Revocable, action: str, names: str, *, limit: str = "all"
     return done
 
 
-def listing(fleet: Revocable, report: Path, *, names: str = "", limit: str = "all") -> dict[str, dict[str, Any]]:
-    """What ``list`` writes as JSON: region -> device -> what there is of it."""
-    devices(fleet, "list", names, f"device_administration_report_path={report}", limit=limit)
+def listing(
+    fleet: Revocable, report: Path, *, names: str = "", limit: str = "all", action: str = "list", check: bool = False
+) -> dict[str, dict[str, Any]]:
+    """What ``list`` or ``show`` writes as JSON: region -> device -> what there is of it."""
+    report.unlink(missing_ok=True)
+    devices(fleet, action, names, f"device_administration_report_path={report}", check=check, limit=limit)
     found = json.loads(report.read_text())
     return {region: {device["thing_name"]: device for device in found[region]["devices"]} for region in found}
 
@@ -108,6 +111,7 @@ def test_a_thousand_things_are_made_listed_disabled_enabled_and_deleted(
     at(deployment, AWAY).run("iot_thing", thing_name="by-hand", principals=[three[0].id])
 
     found = listing(fleet, report)
+    assert listing(fleet, report, check=True) == found
     assert {region: len(devices) for region, devices in found.items()} == {HOME: TOTAL + 1, AWAY: TOTAL + 2}
     assert states(found, [*names, "three"]) == {("ACTIVE", "ACTIVE")}
     for region in BOTH:
@@ -115,6 +119,9 @@ def test_a_thousand_things_are_made_listed_disabled_enabled_and_deleted(
     [shared] = found[AWAY]["by-hand"]["certificates"]
     assert (shared["certificate_id"], shared["other_things"]) == (three[0].id, ["three"])
     assert listing(fleet, report, names="three", limit=AWAY) == {AWAY: {"three": found[AWAY]["three"]}}
+    for check in (True, False):
+        shown = listing(fleet, report, names="three,made-01", action="show", check=check)
+        assert shown == {region: {name: found[region][name] for name in ("three", "made-01")} for region in BOTH}
 
     sessions = [deployment.connected(device, BOTH[number % 2]) for number, device in enumerate(made[:WATCHED])]
     staying = deployment.connected(three[1], HOME)

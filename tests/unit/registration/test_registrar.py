@@ -260,7 +260,7 @@ def test_a_device_that_has_been_there_for_long_costs_no_reads_of_its_own_until_i
             "ThingName": f"dev-{number}", "AppliedWriteId": "before it, or written elsewhere at the same time",
             "AppliedVersion": 4 + number % 2,
         }  # fmt: skip
-    follower.expect({name: ("fifth", 5) for name in world.rows})
+    follower.expect(dict.fromkeys(world.rows, ("fifth", 5)))
     assert (follower.look(), client.gets) == ((0, False), 0)
     row = world.rows["dev-3"] = {
         "ThingName": "dev-3", "WriteId": "sixth", "Version": 6, "Ancestors": ["5:fifth"],
