@@ -23,7 +23,13 @@ CHECK = (
     "playbooks/check_replication.yml", "-e", "fleet_depth=full", "-e", "replication_check_settling=0",
     "-e", "replication_check_share=1",
 )  # fmt: skip
+AGAIN = ("-e", "fleet_allow_again=true")
 WITHDRAWN = ("-e", json.dumps({"fleet_claim_certificates": [{"name": "factory", "active": False}]}))
+
+
+def words(output: str) -> str:
+    """The output in one line."""
+    return " ".join(output.split())
 
 
 class Lamp:
@@ -109,12 +115,23 @@ def test_a_claimed_device_lives_and_ends_like_any_other(tmp_path: Path) -> None:
             lamp.run("publish", region, "--message", "{}")
         fleet.run(*CHECK).ok()
 
+        assert f"{NAME} (ACTIVE): a name is given again" in words(fleet.run(*ALLOW, *AGAIN).output)
+        fleet.run("playbooks/change_device.yml", "-e", f"fleet_thing={NAME}", "-e", "fleet_state=DELETED").ok()
+        heir = Lamp(fleet, tmp_path / "heir")
+        assert "AccessDenied" in heir.claim(AWAY, code=3, give_up=1), "not given again"
+        fleet.run(*ALLOW, *AGAIN).ok()
+        heir.claim(AWAY)
+        for region in (AWAY, HOME):
+            heir.run("publish", region, "--message", "{}")
+            lamp.run("publish", region, "--message", "{}", "--give-up", "5", code=4)
+        fleet.run(*CHECK).ok()
+
         revoked = ("-e", f"fleet_devices={NAME}", "-e", f"fleet_revoke_confirm={APPLICATION}")
         fleet.run("playbooks/revoke_devices.yml", *revoked).ok()
         for region in (HOME, AWAY):
-            lamp.run("publish", region, "--message", "{}", "--give-up", "5", code=4)
+            heir.run("publish", region, "--message", "{}", "--give-up", "5", code=4)
         fleet.run(*CHECK).ok()
-        fleet.run(*ALLOW, "-e", "fleet_allow_again=true").ok()
+        assert f"{NAME} (REVOKED): a name is given again" in words(fleet.run(*ALLOW, *AGAIN).output)
         second = Lamp(fleet, tmp_path / "second")
         assert "AccessDenied" in second.claim(HOME, code=3, give_up=1), "a revoked name is given to nobody"
 
@@ -129,6 +146,8 @@ def test_a_claimed_device_lives_and_ends_like_any_other(tmp_path: Path) -> None:
         for region in REGIONS:  # settings of the account, not resources of the fleet
             empty.pop(f"{region} iot events"), left.pop(f"{region} iot events")
             assert sandbox.client("iot", region).list_provisioning_templates()["templates"] == []
+        # What the second one was granted and could not use: AWS IoT deletes it when the token's hour is over.
+        assert left.pop(f"{HOME} iot certificates") == ["['PENDING_ACTIVATION']"]
         assert left == empty
     finally:
         sandbox.stop()

@@ -8,13 +8,17 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.iotops.fleet.plugins.module_utils._devices import calls
+from ansible_collections.iotops.fleet.plugins.module_utils._iot.certificates import describe
 
 
 def claim_certificates(iot: Any, application: str) -> list[calls.Certificate]:
     """The region's certificates with the policy ``<application>-claim``, by id."""
-    ids = calls.certificates_with_policy(iot, f"{application}-claim")
-    found = calls.all_certificates(iot) if ids else []
-    return sorted((each for each in found if each.certificate_id in (ids or ())), key=lambda each: each.certificate_id)
+    ids = sorted(calls.certificates_with_policy(iot, f"{application}-claim") or ())  # a few, among very many
+    found = [described for described in (describe(iot, each) for each in ids) if described]
+    return [
+        calls.Certificate(certificate_id=each["certificateId"], arn=each["certificateArn"], status=each["status"])
+        for each in found
+    ]
 
 
 __all__ = ["claim_certificates"]
