@@ -106,6 +106,7 @@ class Host:
             "ansible_user": "root",
             "ansible_ssh_private_key_file": str(self._directory / "operator"),
             "ansible_ssh_common_args": arguments,
+            "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=60s",  # as usual, uncompressed
             "ansible_python_interpreter": "/usr/bin/python3",
         }
 

@@ -7,11 +7,11 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from tests.hosts import Host, inventory, obstacle
 from tests.integration.deployment import Deployment, eventually
 from tests.integration.revocable import Revocable
 from tests.integration.sandbox.mqtt import issue
+from tests.wheels import wheel
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("ansible-playbook")
-PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+REQUIREMENTS = ROOT / "roles/device_host/files/requirements.txt"
 NAME = "edge-1"
 OTHERS = ("edge-revoked", "edge-expired", "edge-mistaken")
 DIRECTORY = f"/var/lib/iotops-device/{NAME}"
@@ -69,6 +70,12 @@ class Managed:
         assert code == 0, output[-4000:]
         return output
 
+    def refused(self, *arguments: str) -> str:
+        """Run device_hosts.yml for the host, which has to be refused; its output in one line."""
+        code, output = self.playbook("device_hosts", "--limit", self.name, *arguments)
+        assert code == 2, output[-4000:]
+        return " ".join(output.split())
+
     def service(self) -> subprocess.Popen[bytes]:
         """What systemd would start: the unit's command as the unit's user."""
         unit = self.host.run("cat", UNIT)
@@ -96,7 +103,7 @@ class Managed:
 
 def changed(output: str) -> int:
     """How many tasks changed the host, by the recap."""
-    found = re.search(r"^edge-\w+ .*changed=(\d+)", output, re.MULTILINE)
+    found = re.search(r"\bedge-\S+ +: ok=\d+ +changed=(\d+)", output)
     assert found, output[-2000:]
     return int(found[1])
 
@@ -127,13 +134,10 @@ def everything(directory: Path) -> bytes:
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of wheels: the program, in a folder of its own, and what it needs."""
     directory = tmp_path_factory.mktemp("wheels")
-    needed = ["--only-binary=:all:", "-r", ROOT / "roles/device_host/files/requirements.txt"]
-    subprocess.run([*PIP, "download", "--no-deps", "--dest", directory, *needed], check=True)
-    sources = directory.with_name("sources")
-    shutil.copytree(ROOT / "src/iotops", sources / "src/iotops")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, sources)
-    subprocess.run([*PIP, "wheel", "--no-deps", "--wheel-dir", directory.with_name("program"), sources], check=True)
+    for line in REQUIREMENTS.read_text().splitlines():
+        if not line.startswith("#"):
+            wheel(line.split("==")[0], directory)
+    wheel("iotops", directory.with_name("program"))
     return directory
 
 
@@ -205,9 +209,10 @@ def test_an_endpoint_is_green_or_red_and_says_why(managed: Managed, deployment: 
     fleet, host = managed.fleet, managed.host
     [canary, revoked] = fleet.issue("edge-canary", "edge-revoked")
     join(managed, deployment)
-    for each, name in ((canary, "edge-canary"), (revoked, "edge-revoked")):
+    for each in (canary, revoked):
         deployment.admit(each, home)
-        eventually(lambda name=name: deployment.settled(away, name))
+    for name in ("edge-canary", "edge-revoked"):
+        eventually(partial(deployment.settled, away, name))
     expired = issue("edge-expired", deployment.ca, start=-3, days=-1)
     stranger = issue("Another Root", authority=True)
     for name, made, root in (("edge-revoked", revoked, deployment.root), ("edge-expired", expired, deployment.root),
@@ -216,19 +221,13 @@ def test_an_endpoint_is_green_or_red_and_says_why(managed: Managed, deployment: 
         for part, content in parts.items():
             host.put(f"/srv/{name}/{part}.pem", content)
 
-    code, green = managed.look("-e", "fleet_thing=edge-canary", limit=f"regions,{NAME}")
-    assert [(who, region, row["state"], row["connect"]) for (who, region), row in sorted(green.items())] == [
-        (who, region, "green", "accepted") for who in ("controller", NAME) for region in (home, away)
-    ], green
-    assert code == 0
-    assert {row["device"] for (who, _region), row in green.items() if who == NAME} == {NAME}
-
     fleet.revoke(names=["edge-revoked"])
     eventually(lambda: all(deployment.certificate(region, revoked) == "REVOKED" for region in deployment.regions))
     code, seen = managed.look("-e", "fleet_thing=edge-revoked")
     assert code == 2
     for region in deployment.regions:
-        assert seen[NAME, region]["state"] == "green"
+        well = {key: seen[NAME, region][key] for key in ("state", "connect", "device")}
+        assert well == {"state": "green", "connect": "accepted", "device": NAME}
         for who in ("controller", "edge-revoked"):
             assert seen[who, region]["connect"] == "closed"
             assert "revoked in this region" in seen[who, region]["reason"]
@@ -241,52 +240,119 @@ def test_an_endpoint_is_green_or_red_and_says_why(managed: Managed, deployment: 
         )
 
 
-def test_uninstalled_nothing_is_left_and_the_run_says_what_to_revoke(managed: Managed) -> None:
-    """The last test of this file: the others want the device."""
-    host = managed.host
-    said = managed.run("-e", "device_host_state=absent")
-    assert f"playbooks/revoke_devices.yml -e fleet_devices={NAME}" in " ".join(said.split())
-    assert {path for path in managed.left() if not path.startswith("/srv")} == set()
-    assert USER not in host.run("cat", "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow")
-    assert not list((managed.fleet.pki / "device_hosts").rglob(f"{NAME}*"))
-    assert changed(managed.run("-e", "device_host_state=absent")) == 0
+@pytest.mark.long
+def test_endpoints_that_are_all_green_end_well(managed: Managed, deployment: Deployment) -> None:
+    home, away = deployment.regions
+    [canary] = managed.fleet.issue("edge-green")
+    join(managed, deployment)
+    deployment.admit(canary, home)
+    eventually(lambda: deployment.settled(away, "edge-green"))
+    code, green = managed.look("-e", "fleet_thing=edge-green", limit=f"regions,{NAME}")
+    assert [(who, region, row["state"], row["connect"]) for (who, region), row in sorted(green.items())] == [
+        (who, region, "green", "accepted") for who in ("controller", NAME) for region in (home, away)
+    ], green
+    assert code == 0
 
 
 @pytest.mark.long
-def test_aws_iot_signs_for_a_host_that_lacks_a_package(deployment: Deployment, wheels: Path, tmp_path: Path) -> None:
-    """The program is built from the checkout, a package is fetched, and goes with the device."""
+def test_a_host_that_cannot_be_this_device_is_left_alone_and_named(managed: Managed) -> None:
+    """It is another device already, and its Python is too old."""
+    managed.host.put("/srv/python", "#!/bin/sh\necho 3.10.12\n")
+    managed.host.run("chmod", "755", "/srv/python")
+    said = managed.refused("-e", "device_host_thing=edge-other", "-e", "device_host_python=/srv/python")
+    assert f"{NAME} is the device {NAME}, and one host is one device: remove that first" in said
+    assert f"/srv/python of {NAME} is 3.10.12, and the program needs 3.11 or later" in said
+    assert changed(said) == 0
+
+
+@pytest.mark.long
+def test_uninstalled_nothing_is_left_and_the_run_says_what_to_revoke(managed: Managed) -> None:
+    """The last but one test of this file: the others want the device. The host had another name once."""
+    host = managed.host
+    host.put("/var/lib/iotops-device/edge-former/edge-former.key.pem", "the key of another time")
+    host.run("ln", "-s", UNIT, "/etc/systemd/system/multi-user.target.wants/iotops-device@edge-former.service")
+    said = managed.run("-e", "device_host_state=absent")
+    assert f"playbooks/revoke_devices.yml -e fleet_devices={NAME},edge-former" in " ".join(said.split())
+    assert {path for path in managed.left() if not path.startswith("/srv")} == set()
+    assert USER not in host.run("cat", "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow")
+    assert not list((managed.fleet.pki / "device_hosts").rglob(f"{NAME}*"))
+
+
+@pytest.mark.long
+def test_uninstalled_again_nothing_changes(managed: Managed) -> None:
+    managed.run("-e", "device_host_state=absent")
+    assert changed(managed.run("-e", "device_host_state=absent")) == 0
+
+
+def assume(fleet: Revocable, directory: Path) -> None:
+    """Have the operator act as a role, which has to be assumed."""
+    sandbox, name = fleet.deployment.sandbox, "edge-operator"
+    trusted = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": sandbox.account_id}}
+    allowed = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    trust, policy = (json.dumps({"Version": "2012-10-17", "Statement": [each]}) for each in (trusted, allowed))
+    iam = sandbox.client("iam", fleet.deployment.regions[0])
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=policy)
+    found = json.loads(fleet.inventory.read_text())
+    variables = found["all"]["vars"]
+    variables["fleet_aws"] |= {"profile": "iotops-fleet", "access_key": "", "secret_key": "", "session_token": ""}
+    variables |= {
+        "fleet_assume_role_arn": role,
+        "fleet_aws_config_file": str(directory / "aws-config"),
+        "fleet_environment": {"AWS_CONFIG_FILE": str(directory / "aws-config")},
+        "aws_session_endpoint_url": sandbox.gateway,
+    }
+    fleet.inventory.write_text(json.dumps(found))
+
+
+@pytest.fixture
+def lacking(deployment: Deployment, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Managed]:
+    """A host without mosquitto's clients, for which AWS IoT is to sign what the operator asks as a role."""
     name = "edge-aws"
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(variable, "test")
     fleet, host = Revocable(deployment, tmp_path), Host(tmp_path / name)
-    try:
-        path = inventory(
-            fleet.inventory,
-            tmp_path / "all.json",
-            {name: host.variables},
-            ansible_ssh_pipelining=True,
-            device_host_build_dir=str(tmp_path / "built"),
-            device_host_wheelhouse=str(wheels),
-            device_host_signer="aws",
-            device_host_telemetry=1,
-            device_host_system_trust=True,
-        )
-        managed = Managed(fleet, host, path, tmp_path, name)
-        host.run("apt-get", "remove", "--yes", "mosquitto-clients")
+    assume(fleet, tmp_path)
+    path = inventory(
+        fleet.inventory,
+        tmp_path / "all.json",
+        {name: host.variables},
+        ansible_ssh_pipelining=True,
+        device_host_build_dir=str(tmp_path / "built"),
+        device_host_wheelhouse=str(wheels),
+        device_host_signer="aws",
+        device_host_telemetry=1,
+        device_host_system_trust=True,
+        device_host_remove_packages=True,
+        fleet_allow_list=True,
+    )
+    host.run("apt-get", "remove", "--yes", "mosquitto-clients")
+    yield Managed(fleet, host, path, tmp_path, name)
+    host.close()
 
-        managed.run()
-        assert host.run("mosquitto_pub", "--help", check=False)
-        assert [deployment.row(region, name)["State"] for region in deployment.regions] == ["ACTIVE", "ACTIVE"]
-        assert deployment.row(deployment.regions[0], name)["Certificates"].popitem()[1]["IssuerFingerprint"] == "aws"
-        assert changed(managed.run("--check")) == 0
-        host.run("openssl", "verify", "-CApath", "/etc/ssl/certs", f"/var/lib/iotops-device/{name}/root.cert.pem")
-        join(managed, deployment)
 
-        managed.run("-e", "device_host_state=absent")
-        assert (
-            "install" not in host.run("dpkg-query", "-W", "-f", "${Status}", "mosquitto-clients", check=False).split()
-        )
-        assert (
-            host.run("sh", "-c", "ls /etc/ssl/certs /usr/local/share/ca-certificates | grep -c test-fleet || true")
-            == "0\n"
-        )
-    finally:
-        host.close()
+@pytest.mark.long
+def test_aws_iot_signs_for_names_that_are_free_and_listed(lacking: Managed, deployment: Deployment) -> None:
+    """The program is built from the checkout; a package is fetched, goes with the device, and is fetched again."""
+    host, name, taken = lacking.host, lacking.name, "edge-taken"
+    [other] = lacking.fleet.issue(taken)
+    deployment.admit(other, deployment.regions[0])
+
+    said = lacking.refused("-e", f"device_host_thing={taken}")
+    assert f"AWS IoT was not asked for {taken}: the name is taken: the registry has a device of it" in said
+    assert host.run("mosquitto_pub", "--help", check=False)
+    lacking.run("-e", f"device_host_thing={taken}", "-e", "device_host_state=absent")
+    status = host.run("dpkg-query", "-W", "-f", "${db:Status-Status}", "mosquitto-clients", check=False)
+    assert status in ("", "not-installed")
+    assert "test-fleet" not in host.run("ls", "/etc/ssl/certs", "/usr/local/share/ca-certificates")
+
+    assert f"AWS IoT was not asked for {name}: it is not on the allow-list" in lacking.refused()
+    dynamodb = deployment.sandbox.client("dynamodb", deployment.regions[0])
+    dynamodb.put_item(TableName=f"{deployment.application}-allow-list", Item={"ThingName": {"S": name}})
+    lacking.run()
+    assert host.run("mosquitto_pub", "--help", check=False)
+    assert [deployment.row(region, name)["State"] for region in deployment.regions] == ["ACTIVE", "ACTIVE"]
+    assert deployment.row(deployment.regions[0], name)["Certificates"].popitem()[1]["IssuerFingerprint"] == "aws"
+    assert changed(lacking.run("--check")) == 0
+    host.run("openssl", "verify", "-CApath", "/etc/ssl/certs", f"/var/lib/iotops-device/{name}/root.cert.pem")
+    join(lacking, deployment)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
 import shutil
@@ -105,3 +106,31 @@ def test_a_host_gets_all_that_a_device_imports() -> None:
 def test_each_kind_of_host_says_the_same_things() -> None:
     kinds = [yaml.safe_load((ROLE / f"vars/{name}.yml").read_text()).keys() for name in ("debian", "redhat", "alpine")]
     assert kinds[0] == kinds[1] == kinds[2]
+
+
+@pytest.mark.skipif(not shutil.which("dpkg-query"), reason="dpkg is not installed")
+def test_on_debian_a_package_that_was_removed_and_not_purged_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "info").mkdir()
+    (tmp_path / "updates").mkdir()
+    states = {"there": "install ok installed", "removed": "deinstall ok config-files"}
+    entries = [
+        f"Package: {name}\nStatus: {state}\nMaintainer: nobody\nArchitecture: all\nVersion: 1\nDescription: a package\n"
+        for name, state in states.items()
+    ]
+    (tmp_path / "status").write_text("\n".join(entries))
+    query = yaml.safe_load((ROLE / "vars/debian.yml").read_text())["__device_host_query"]
+    look = next(task for task in yaml.safe_load((ROLE / "tasks/host.yml").read_text()) if "missing" in task["name"])
+    script = Environment().from_string(look["vars"]["__device_host_look"]).render(__device_host_query=query)  # noqa: S701 - no HTML
+    run = subprocess.run(
+        ["sh", "-euc", script, "sh", "there", "removed", "unknown"],
+        env={**os.environ, "DPKG_ADMINDIR": str(tmp_path)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert run.stdout.split() == ["removed", "unknown"]
+
+
+def test_whom_aws_signs_for_is_asked_of_the_allow_list_as_for_a_folder_of_requests() -> None:
+    asked = yaml.safe_load((ROLE / "tasks/aws.yml").read_text())[0]["iotops.fleet.fleet_signed_requests"]
+    default = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+    folder = yaml.safe_load((ROOT / "roles/csr_registration/defaults/main.yml").read_text())
+    assert asked["allow_list"] == "{{ device_host_allow_list }}"
+    assert default["device_host_allow_list"] == folder["csr_registration_allow_list"]
