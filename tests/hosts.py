@@ -23,7 +23,7 @@ mount -t overlay -o lowerdir=/,upperdir=upper,workdir=work overlay root
 cp -r "$1" root/keys; checkout=$2; shift 2
 cd root
 mount --rbind /dev dev; mount --rbind /sys sys; mount -t proc proc proc
-for each in run tmp ".$checkout"; do mount -t tmpfs tmpfs "$each"; done
+for each in run tmp ".$checkout"; do mkdir -p "$each"; mount -t tmpfs tmpfs "$each"; done
 mkdir -m 0755 run/sshd
 chroot . usermod -p '*' root
 exec chroot . "$@"
