@@ -37,7 +37,8 @@ _OURS = ("certificateId", "fleetDigest", "fleetNumber")
 class Choices:
     """What a fleet chooses: ``attributes`` are name -> one of ``PARTS``, ``subject`` the CA's, beside its common name.
 
-    ``certificate`` is the path of the CA's, ``generations`` those of the issuing CA's generations.
+    ``certificate`` is the path of the CA's, ``generations`` those of the issuing CA's generations. ``mode`` is how AWS
+    IoT is to know the CA; ``ingestion`` whether the region takes into the registry what AWS IoT makes.
     """
 
     application: str
@@ -45,31 +46,32 @@ class Choices:
     subject: Mapping[str, str]
     certificate: str
     generations: Sequence[str] = field(default=())
+    mode: str = "SNI_ONLY"
+    ingestion: bool = True
 
 
 def template(application: str, attributes: Mapping[str, str]) -> dict[str, Any]:
     """The body of the provisioning template.
 
     Every parameter that it declares has to be in the subject of a device's certificate, so it declares what it uses.
-    A thing that is there is the registry's: what it has stays, and the certificate comes to it.
+    A thing that is there is the registry's: what it has stays, and register-device decides about the certificate.
     """
     parts = ["CommonName", "Id", *sorted(set(attributes.values()))]
     thing: dict[str, Any] = {
         "ThingName": {"Ref": f"{PREFIX}CommonName"},
         "ThingTypeName": f"{application}-device",
-        "AttributePayload": {name: {"Ref": f"{PREFIX}{part}"} for name, part in sorted(attributes.items())},
     }
+    settings = {"ThingTypeName": "DO_NOTHING", "ThingGroups": "DO_NOTHING"}
+    if attributes:
+        thing["AttributePayload"] = {name: {"Ref": f"{PREFIX}{part}"} for name, part in sorted(attributes.items())}
+        settings["AttributePayload"] = "MERGE"
     return {
         "Parameters": {f"{PREFIX}{part}": {"Type": "String"} for part in parts},
         "Resources": {
             "thing": {
                 "Type": "AWS::IoT::Thing",
                 "Properties": thing,
-                "OverrideSettings": {
-                    "AttributePayload": "MERGE",
-                    "ThingTypeName": "DO_NOTHING",
-                    "ThingGroups": "DO_NOTHING",
-                },
+                "OverrideSettings": settings,
             },
             "certificate": {
                 "Type": "AWS::IoT::Certificate",
@@ -84,14 +86,21 @@ def template(application: str, attributes: Mapping[str, str]) -> dict[str, Any]:
 def problems(choices: Choices, registered: Sequence[Mapping[str, Any]], region: str) -> list[str]:
     """Why the CA of the choices cannot have a template, one line each with the remedy; ``[]`` when it can.
 
-    ``registered`` is what ``iot_ca_certificate_info`` says of it in the region.
+    ``registered`` are the region's CAs as ``iot_ca_certificate_info`` shows them.
     """
+    ours = _fingerprint(choices.certificate)
     return [
         *_of_name(choices),
         *_of_attributes(choices),
-        *_of_authority(choices),
-        *_of_registration(registered, region),
+        *_of_authority(choices, ours),
+        *_of_registration(choices, [ca for ca in registered if ca["fingerprint"] == ours], region),
+        *_of_others(choices, [ca for ca in registered if ca["fingerprint"] != ours], region),
+        *_of_ingestion(choices, region),
     ]
+
+
+def _fingerprint(path: str) -> str:
+    return fingerprint(read_text(path, option="jitp_pki_dir")) if Path(path).is_file() else ""
 
 
 def _of_name(choices: Choices) -> list[str]:
@@ -127,24 +136,47 @@ def _of_part(name: str, part: str, value: str) -> list[str]:
     return []
 
 
-def _of_authority(choices: Choices) -> list[str]:
-    if not Path(choices.certificate).is_file():
-        return []
-    ours = fingerprint(read_text(choices.certificate, option="jitp_authority"))
+def _of_authority(choices: Choices, ours: str) -> list[str]:
     return [
-        f"jitp_authority: {choices.certificate} is the certificate of {path}, whose devices register-device lets in;"
+        f"jitp_pki_dir: {choices.certificate} is the certificate of {path}, whose devices register-device lets in;"
         " give just-in-time provisioning a CA of its own"
         for path in choices.generations
-        if Path(path).is_file() and fingerprint(read_text(path, option="jitp_authority")) == ours
+        if ours and _fingerprint(path) == ours
     ]
 
 
-def _of_registration(registered: Sequence[Mapping[str, Any]], region: str) -> list[str]:
-    return [
-        f"jitp_authority: {region} registers the devices of this CA without a template, for whoever hears of it to"
-        " let in; stop that first (iot_ca_certificate with auto_registration: false), or use another CA"
-        for ca in registered
+def _of_registration(choices: Choices, ours: Sequence[Mapping[str, Any]], region: str) -> list[str]:
+    untold = [
+        f"jitp_pki_dir: {region} registers the devices of {choices.certificate} without a template, for whoever hears"
+        " of it to let in; stop that first (iot_ca_certificate with auto_registration: false), or use another CA"
+        for ca in ours
         if ca["auto_registration_status"] == "ENABLE" and not ca["provisioning_template"]
+    ]
+    other = [
+        f"jitp_mode: {choices.mode}, and {region} knows the CA as {ca['certificate_mode']}, which AWS IoT cannot"
+        f" change: use {ca['certificate_mode']}"
+        for ca in ours
+        if ca["certificate_mode"] != choices.mode
+    ]
+    return [*untold, *other]
+
+
+def _of_others(choices: Choices, others: Sequence[Mapping[str, Any]], region: str) -> list[str]:
+    return [
+        f"jitp_pki_dir: {region} provisions the devices of the CA {ca['certificate_id']} by {choices.application}-jitp,"
+        f" and {choices.certificate} is not its certificate; bring the directory of that CA back there, or delete it in"
+        " AWS IoT"
+        for ca in others
+        if ca["provisioning_template"] == f"{choices.application}-jitp"
+    ]
+
+
+def _of_ingestion(choices: Choices, region: str) -> list[str]:
+    if choices.ingestion:
+        return []
+    return [
+        f"jitp_application: {region} has no stack {choices.application}-ingestion, which takes the devices into the"
+        " registry; run site.yml there first"
     ]
 
 
