@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import email
 import json
 import shutil
 from collections.abc import Callable
@@ -14,12 +15,17 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests import namespace
 from tests.integration.deployment import Deployment, eventually
 from tests.integration.operators import HOME
 from tests.integration.revocable import ROOT, Revocable
 
+IMAGE = "ami-0123456789abcdef0"  # an older one
 CLI = ROOT / ".venv-awscli/bin"
 
 
@@ -37,13 +43,14 @@ def fleet(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> R
         Name="probe",
         Endpoint="iot.example.com",
         Interval="1",
+        ImageId=IMAGE,
         SubnetId=subnet["SubnetId"],
         VpcId=subnet["VpcId"],
     )
     return Revocable(deployment, tmp_path_factory.mktemp("test-devices"))
 
 
-def deploy(fleet: Revocable, **more: Any) -> None:
+def deploy(fleet: Revocable, *, fails: bool = False, **more: Any) -> str:
     """Run the playbook for a device that hardly waits."""
     given = {
         "fleet_test_devices": [{"name": "probe", "region": HOME}],
@@ -57,7 +64,8 @@ def deploy(fleet: Revocable, **more: Any) -> None:
         **more,
     }
     code, output = fleet.playbook(json.dumps(given), name="test_devices", limit=HOME)
-    assert code == 0, output
+    assert (code != 0) == fails, output
+    return output
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +161,67 @@ def test_an_instance_is_closed_and_encrypted(fleet: Revocable, outputs: dict[str
     assert [volume["Encrypted"] for volume in ec2.describe_volumes(VolumeIds=volumes)["Volumes"]] == [True]
 
 
+def ask(fleet: Revocable, bucket: str, name: str) -> ec.EllipticCurvePrivateKey:
+    """Leave a request as an instance does that has just made its key, which is returned."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    body = request.public_bytes(serialization.Encoding.PEM)
+    s3 = fleet.deployment.sandbox.client("s3", HOME)
+    s3.put_object(Bucket=bucket, Key=f"devices/{name}/request.csr", Body=body)
+    return key
+
+
+@pytest.mark.long
+def test_a_device_has_a_second_life(fleet: Revocable, bucket: str, outputs: dict[str, str]) -> None:
+    sandbox = fleet.deployment.sandbox
+    s3, cloudformation = (sandbox.client(service, HOME) for service in ("s3", "cloudformation"))
+
+    def given(name: str) -> x509.Certificate:
+        body = s3.get_object(Bucket=bucket, Key=f"devices/{name}/cert.pem")["Body"].read()
+        return x509.load_pem_x509_certificate(body)
+
+    def certificate_id(name: str) -> str:
+        return given(name).fingerprint(hashes.SHA256()).hex()
+
+    key = ask(fleet, bucket, "probe")
+    deploy(fleet, test_devices_interval=2)
+    [stack] = cloudformation.describe_stacks(StackName=f"{fleet.deployment.application}-test-device-probe")["Stacks"]
+    assert {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]} == outputs  # the same instance
+    assert {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}["ImageId"] == IMAGE
+    assert given("probe").public_key() == key.public_key()
+    former = certificate_id("probe")
+    assert "changed=0" in deploy(fleet, test_devices_interval=2)
+    assert certificate_id("probe") == former
+
+    key = ask(fleet, bucket, "probe")
+    assert f"fleet_certificates={former}" in deploy(fleet).replace("\n", "")
+    assert given("probe").public_key() == key.public_key()
+    former = certificate_id("probe")
+
+    s3.put_object(Bucket=bucket, Key="devices/probe/request.csr", Body=b"x" * 16385)
+    assert "devices/probe/request.csr has 16385 bytes" in deploy(fleet, fails=True)
+
+    both = [{"name": name, "region": HOME} for name in ("other", "other")]
+    assert "fleet_test_devices has a name twice" in deploy(fleet, fails=True, fleet_test_devices=both)
+
+    said = deploy(fleet, fleet_test_devices=both[:1])
+    assert f"fleet_certificates={former}" in said.replace("\n", "")
+    assert "other has not asked yet" in said
+    names = [each["StackName"] for each in cloudformation.describe_stacks()["Stacks"]]
+    assert f"{fleet.deployment.application}-test-device-other" in names
+    assert f"{fleet.deployment.application}-test-device-probe" not in names
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket, Prefix="devices/probe/request.csr")
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket, Prefix="devices/probe/cert.pem")
+
+    key = ask(fleet, bucket, "probe")
+    deploy(fleet)
+    assert given("probe").public_key() == key.public_key()
+    s3.delete_object(Bucket=bucket, Key="devices/probe/request.csr")
+    s3.delete_object(Bucket=bucket, Key="devices/probe/cert.pem")
+    s3.delete_object(Bucket=bucket, Key="devices/probe/root.pem")
+
+
 @pytest.mark.long
 def test_the_user_data_asks_is_dropped_and_then_accepted_in_its_region(
     fleet: Revocable, bucket: str, outputs: dict[str, str], keys: dict[str, str], tmp_path: Path
@@ -167,7 +236,8 @@ def test_the_user_data_asks_is_dropped_and_then_accepted_in_its_region(
     sandbox = fleet.deployment.sandbox
     ec2, s3 = (sandbox.client(service, HOME) for service in ("ec2", "s3"))
     found = ec2.describe_instance_attribute(InstanceId=outputs["InstanceId"], Attribute="userData")
-    script = base64.b64decode(found["UserData"]["Value"]).decode()
+    parts = email.message_from_bytes(base64.b64decode(found["UserData"]["Value"])).walk()
+    [script] = [str(each.get_payload()) for each in parts if each.get_content_type() == "text/x-shellscript"]
     gateway = urlsplit(sandbox.gateway)
     host, port = sandbox.regions[HOME]["mqtt"].split(":")
     ways = {gateway.port: ("127.0.0.1", gateway.port), 8883: (host, int(port))}
@@ -192,6 +262,7 @@ def test_the_user_data_asks_is_dropped_and_then_accepted_in_its_region(
     assert bucket not in [each["Name"] for each in s3.list_buckets()["Buckets"]]
     stacks = sandbox.client("cloudformation", HOME).describe_stacks()["Stacks"]
     assert [each["StackName"] for each in stacks if "test-device" in each["StackName"]] == []
+    assert not (fleet.pki / "test-devices" / HOME).exists()
 
 
 def _ended(output: Path) -> bool:

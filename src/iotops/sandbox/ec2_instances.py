@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EC2 instances of CloudFormation templates, and the public SSM parameter of the image that ours run.
+"""EC2 instances of CloudFormation templates, and the public image that ours run.
 
 An instance is a record and nothing boots: a test that wants to see its user data run does that itself.
 Source: AWS::EC2::Instance of the CloudFormation template reference.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ministack.services import ec2, ssm
+from ministack.services import ec2
 from ministack.services.cloudformation import provisioners
 
 from iotops.sandbox.patching import replace
@@ -19,8 +19,16 @@ __all__ = ["install"]
 Made = tuple[str, dict[str, Any]]
 Properties = dict[str, Any]
 
-_IMAGE = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
-_IMAGE_ID = "ami-0abcdef1234567891"
+# id, name, description, platform, root device, owner and its alias: Canonical's, which has none
+_IMAGE = (
+    "ami-0abcdef1234567891",
+    "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-20251022",
+    "Canonical, Ubuntu, 24.04, amd64 noble image",
+    "",
+    "/dev/sda1",
+    "099720109477",
+    None,
+)
 # A change of these starts another instance; user data of an instance with an EBS volume is changed in place.
 _FIXED = ("ImageId", "SubnetId", "BlockDeviceMappings")
 
@@ -111,10 +119,11 @@ def _described(original: Any) -> Any:
 
 
 def install() -> None:
-    """Add the type and the parameter, and let user data be read."""
+    """Add the type and the image, and let user data be read."""
     replace(ec2, "_describe_instance_attribute", "p", _described)
     ec2._ACTION_MAP["DescribeInstanceAttribute"] = ec2._describe_instance_attribute
     provisioners._RESOURCE_HANDLERS.setdefault(
         "AWS::EC2::Instance", {"create": _create, "update": _update, "delete": _delete}
     )
-    ssm._PUBLIC_AMI_PARAMETERS.setdefault(_IMAGE, _IMAGE_ID)
+    if _IMAGE not in ec2._STUB_AMIS:
+        ec2._STUB_AMIS.append(_IMAGE)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from unittest.mock import ANY
 
 from tests.unit.templates import many, of_type, template
 
@@ -42,6 +43,12 @@ def test_a_test_devices_key_is_made_there_and_uploaded_nowhere() -> None:
     assert [line for line in script.splitlines() if "put-object" in line and "request.csr" not in line] == []
     assert not re.search(r"(get|put-object)[^\n]*key\.pem", script)
     assert len(script) < 12 * 1024  # 16 KB, the most of EC2, in base64
+
+
+def test_an_update_replaces_no_instance_by_itself() -> None:
+    found = template("test_device")
+    assert found["Parameters"]["ImageId"] == {"Type": "AWS::EC2::Image::Id", "Description": ANY}
+    assert found["Resources"]["Instance"]["Properties"]["ImageId"] == {"Ref": "ImageId"}
 
 
 def test_what_was_replaced_in_the_bucket_goes_and_its_owner_owns_everything() -> None:
