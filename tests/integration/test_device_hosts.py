@@ -4,130 +4,25 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.hosts import Host, inventory, obstacle
 from tests.integration.deployment import Deployment, eventually
+from tests.integration.managed_host import NAME, UNIT, USER, Managed, asked, booted, changed, everything, join
 from tests.integration.revocable import Revocable
 from tests.integration.sandbox.mqtt import issue
 from tests.wheels import wheel
 
-ROOT = Path(__file__).parents[2]
-PROGRAM = Path(sys.executable).with_name("ansible-playbook")
-REQUIREMENTS = ROOT / "roles/device_host/files/requirements.txt"
-NAME = "edge-1"
+REQUIREMENTS = Path(__file__).parents[2] / "roles/device_host/files/requirements.txt"
 OTHERS = ("edge-revoked", "edge-expired", "edge-mistaken")
 DIRECTORY = f"/var/lib/iotops-device/{NAME}"
-USER = "iotops-device"
-UNIT = "/etc/systemd/system/iotops-device@.service"
-# What tools of the host keep for themselves, and Ansible.
-KEPT = re.compile(
-    r"/root/\.ansible.*|/var/log/.*|/etc/(passwd|group|shadow|gshadow)-|/etc/\.pwd\.lock|.*/__pycache__.*"
-)
 
 pytestmark = pytest.mark.skipif(bool(obstacle()), reason=obstacle() or "-")
-
-
-@dataclass
-class Managed:
-    """A host, and the fleet that it is to belong to; ``said`` is what the run said that made it a device."""
-
-    fleet: Revocable
-    host: Host
-    inventory: Path
-    directory: Path
-    name: str = NAME
-    said: str = ""
-
-    def playbook(self, name: str, *arguments: str) -> tuple[int, str]:
-        """Run a playbook; exit code and output."""
-        done = subprocess.run(
-            [PROGRAM, f"playbooks/{name}.yml", "-i", self.inventory, *arguments],
-            cwd=ROOT,
-            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_DISPLAY_FAILED_STDERR": "0"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        return done.returncode, done.stdout
-
-    def run(self, *arguments: str) -> str:
-        """Run device_hosts.yml for the host, which has to end well; its output."""
-        code, output = self.playbook("device_hosts", "--limit", self.name, *arguments)
-        assert code == 0, output[-4000:]
-        return output
-
-    def refused(self, *arguments: str) -> str:
-        """Run device_hosts.yml for the host, which has to be refused; its output in one line."""
-        code, output = self.playbook("device_hosts", "--limit", self.name, *arguments)
-        assert code == 2, output[-4000:]
-        return " ".join(output.split())
-
-    def service(self) -> subprocess.Popen[bytes]:
-        """What systemd would start: the unit's command as the unit's user."""
-        unit = self.host.run("cat", UNIT)
-        command = re.search("^ExecStart=(.*)$", unit, re.MULTILINE)
-        user = re.search("^User=(.*)$", unit, re.MULTILINE)
-        assert command and user
-        words = shlex.split(command[1].replace("%i", self.name))
-        become = ["setpriv", "--reuid", user[1], "--regid", user[1], "--clear-groups"]
-        return subprocess.Popen(self.host.command(*become, *words))
-
-    def left(self) -> set[str]:
-        """The paths that are not as before, but those of the host's own tools."""
-        return {path for path in self.host.changed() if not KEPT.fullmatch(path)}
-
-    def look(self, *arguments: str, limit: str = "") -> tuple[int, dict[tuple[str, str], dict[str, Any]]]:
-        """Run check_endpoint.yml; exit code, and the lines by who looked and region."""
-        report = self.directory / "report.json"
-        chosen = ["--limit", limit] if limit else []
-        code, output = self.playbook("check_endpoint", "-e", f"fleet_report={report}", *chosen, *arguments)
-        assert report.exists(), output[-4000:]
-        rows = json.loads(report.read_text())
-        report.unlink()
-        return code, {(row["seen_from"], row["region"]): row for row in rows}
-
-
-def changed(output: str) -> int:
-    """How many tasks changed the host, by the recap."""
-    found = re.search(r"\bedge-\S+ +: ok=\d+ +changed=(\d+)", output)
-    assert found, output[-2000:]
-    return int(found[1])
-
-
-def join(managed: Managed, deployment: Deployment) -> None:
-    """Let the service run until its telemetry is in both regions; it is registered just in time when it is new."""
-
-    def arrived() -> bool:
-        found = [{each["topic"] for each in deployment.messages(region, managed.name)} for region in deployment.regions]
-        return all(f"i/{managed.name}/telemetry" in topics for topics in found)
-
-    if arrived():
-        return
-    device = managed.service()
-    try:
-        eventually(arrived, seconds=90)
-    finally:
-        managed.host.run("pkill", "--signal", "TERM", "--uid", USER)  # of the host's processes
-        assert device.wait(20) == 0
-
-
-def everything(directory: Path) -> bytes:
-    """What the files below a directory hold."""
-    return b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 @pytest.fixture(scope="module")
@@ -266,12 +161,29 @@ def test_a_host_that_cannot_be_this_device_is_left_alone_and_named(managed: Mana
 
 
 @pytest.mark.long
+def test_a_run_that_was_killed_before_the_restart_is_finished_by_the_next(managed: Managed) -> None:
+    """It has installed, and not written down what the service was started with."""
+    host, unit = managed.host, f"iotops-device@{NAME}.service"
+    booted(host)
+    managed.run()
+    assert asked(host, "restart") == []
+    host.run("rm", "/opt/iotops/started")
+    assert changed(managed.run()) == 2
+    assert asked(host, "restart") == [unit]
+    assert changed(managed.run()) == 0
+    assert asked(host, "restart") == [unit]
+
+
+@pytest.mark.long
 def test_uninstalled_nothing_is_left_and_the_run_says_what_to_revoke(managed: Managed) -> None:
     """The last but one test of this file: the others want the device. The host had another name once."""
     host = managed.host
     host.put("/var/lib/iotops-device/edge-former/edge-former.key.pem", "the key of another time")
     host.run("ln", "-s", UNIT, "/etc/systemd/system/multi-user.target.wants/iotops-device@edge-former.service")
+    booted(host)
     said = managed.run("-e", "device_host_state=absent")
+    assert set(asked(host, "stop")) == {f"iotops-device@{name}.service" for name in (NAME, "edge-former")}
+    host.run("rm", "-r", "/usr/local/bin/systemctl", "/run/systemd")
     assert f"playbooks/revoke_devices.yml -e fleet_devices={NAME},edge-former" in " ".join(said.split())
     assert {path for path in managed.left() if not path.startswith("/srv")} == set()
     assert USER not in host.run("cat", "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow")
