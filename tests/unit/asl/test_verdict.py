@@ -16,10 +16,13 @@ from tests.unit.asl.definitions import definition
 VERDICT = definition("register-device")["States"]["ReadRow"]["Assign"]["verdict"]
 
 
-def verdict(row: dict[str, Any]) -> str:
+def verdict(row: dict[str, Any] | None, revoked: str = "", **variables: Any) -> str:
     """What is made of a certificate that nobody knows."""
-    answer = {"Responses": {"${InventoryTable}": [typed_item(row)], "${RevocationsTable}": []}, "UnprocessedKeys": {}}
-    context = {"variables": {"thingName": "t", "certificateId": "new"}, "Execution": {"Input": {}}}
+    found = {"${InventoryTable}": [typed_item(row)] if row else []}
+    found["${RevocationsTable}"] = [{"Key": {"S": revoked}}] if revoked else []
+    answer = {"Responses": found, "UnprocessedKeys": {}}
+    known = {"thingName": "t", "certificateId": "new", "isByTemplate": False, "trusted": True, "reason": ""}
+    context = {"variables": {**known, **variables}, "Execution": {"Input": {}}}
     return str(stepfunctions._apply_jsonata_template(VERDICT, None, context, result=answer))
 
 
@@ -36,3 +39,15 @@ def test_room_for_a_certificate(active: int, revoked: int, expired: int) -> None
     row = {"ThingName": "t", "State": "ACTIVE", "Certificates": certificates}
     full = rotation.is_full(row, datetime.now(UTC), most=rows.MAX_CERTIFICATES)
     assert verdict(row) == ("the device has 20 certificates that are valid" if full else "renewed")
+
+
+def test_who_comes_by_a_template_is_left_to_aws_iot_only_while_nobody_knows_its_name() -> None:
+    row = {"ThingName": "t", "State": "ACTIVE", "Certificates": {}}
+    assert verdict(None, isByTemplate=True) == "left to AWS IoT"
+    assert verdict(None, isByTemplate=True, trusted=False, reason="it expired") == "left to AWS IoT"
+    assert verdict(None, "id:new", isByTemplate=True) == "the certificate is revoked"
+    assert verdict(None, "thing:t", isByTemplate=True) == "the device is REVOKED"
+    assert verdict(row, isByTemplate=True) == "renewed"
+    assert verdict(row, isByTemplate=True, trusted=False, reason="it expired") == "it expired"
+    assert verdict({**row, "State": "SUSPENDED"}, isByTemplate=True) == "renewed"
+    assert verdict({**row, "State": "DELETED"}, isByTemplate=True) == "the device is DELETED"

@@ -318,6 +318,7 @@ class TestMessages:
     def _calls(self, package: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sqs = MagicMock()
         self.look = MagicMock()
+        self.look.return_value.is_complete = False
         monkeypatch.setattr(package.handler, "aws", {"sqs": self.sqs}.__getitem__)
         monkeypatch.setattr(package.handler, "Look", self.look)
         for name, value in ENVIRONMENT.items():
@@ -341,9 +342,87 @@ class TestMessages:
         self.sqs.send_message.assert_not_called()
         assert self.look.call_args.kwargs["is_last"] is (look == 2)
 
+    def test_of_a_thing_that_is_complete_only_the_last_look_is_left(self, package: SimpleNamespace) -> None:
+        self.look.return_value.take.return_value = self.look.return_value.is_complete = True
+        package.handler.take({"look": 0, "thingName": "lamp"})
+        [sent] = [call.kwargs for call in self.sqs.send_message.call_args_list]
+        assert (json.loads(sent["MessageBody"])["look"], sent["DelaySeconds"]) == (2, 10)
+        package.handler.take({"look": 2, "thingName": "lamp"})
+        assert self.sqs.send_message.call_count == 1
+
     def test_a_message_that_fails_fails_alone(self, package: SimpleNamespace) -> None:
         self.look.return_value.take.side_effect = [RuntimeError("throttled"), False]
         bodies = ['{"look": 0, "thingName": "a"}', '{"look": 0, "thingName": "b"}', "no JSON"]
         records = [{"messageId": str(number), "body": body} for number, body in enumerate(bodies)]
         answer = package.handler.handler({"Records": records}, None)
         assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}, {"itemIdentifier": "2"}]}
+
+
+class TestLooks:
+    """What a look makes of a thing, of which AWS IoT and the tables are made up here."""
+
+    @pytest.fixture(autouse=True)
+    def _region(self, package: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.row, self.seen, self.changed = row(), observed(), None
+        self.status = {"AppliedWriteId": "w1", "ThingId": "t1", "Applied": applied()}
+        self.converge, self.authority = MagicMock(), MagicMock(return_value={})
+        thing = {"thingName": "lamp", "thingArn": ARN}
+
+        def change(_table: str, decide: Any, **_key: str) -> None:
+            self.changed = decide(self.row)
+
+        for name, value in {
+            "change": change,
+            "read": lambda *_args, **_kwargs: self.status,
+            "describe": lambda _name: thing,
+            "observe": lambda *_args: self.seen,
+            "converge": self.converge,
+            "definitions_here": MagicMock(),
+            "put": MagicMock(),
+        }.items():
+            monkeypatch.setattr(package.looks, name, value)
+        monkeypatch.setattr(package.observing, "_authority", self.authority)
+
+    def look(self, package: SimpleNamespace, number: int) -> Any:
+        look = package.looks.Look("lamp", kind="THING_EVENT", number=number)
+        assert look.take()
+        return look
+
+    @pytest.mark.parametrize(
+        ("number", "seen", "complete"),
+        [
+            (1, {}, True),
+            (0, {}, False),
+            (1, {"Certificates": {}}, False),
+            (1, {"PolicyNames": []}, False),
+            (1, {"Attributes": {"color": "blue"}}, False),
+        ],
+    )
+    def test_a_thing_is_complete_with_certificate_and_policy_and_nothing_that_differs(
+        self, package: SimpleNamespace, number: int, seen: dict[str, Any], complete: bool
+    ) -> None:
+        self.seen = observed(**seen)
+        assert self.look(package, number).is_complete is complete
+
+    def of_a_deleted_device(self, **certificate: str) -> None:
+        self.row["State"], self.status["ThingId"] = "DELETED", ""
+        facts = {"Status": "ACTIVE", "NotAfter": "2100-01-01T00:00:00Z", "IssuerFingerprint": "ff", **certificate}
+        self.seen = observed(Certificates={"c2": facts} if certificate else {})
+
+    @pytest.mark.parametrize("configured", [True, False])
+    def test_a_deleted_device_comes_back_by_hand_and_not_by_a_template(
+        self, package: SimpleNamespace, configured: bool
+    ) -> None:
+        self.authority.return_value = {"registrationConfig": {"templateName": "fleet-jitp"}} if configured else {}
+        self.of_a_deleted_device(CaCertificateId="ca")
+        self.look(package, 0)
+        assert self.changed is None if configured else self.changed["State"] == "ACTIVE"
+        assert self.converge.call_args.kwargs["exact"] is configured
+
+    @pytest.mark.parametrize(("number", "state"), [(0, None), (1, None), (2, "ACTIVE")])
+    def test_one_without_certificates_waits_for_those_that_aws_iot_may_be_attaching(
+        self, package: SimpleNamespace, number: int, state: str | None
+    ) -> None:
+        self.of_a_deleted_device()
+        self.look(package, number)
+        assert (self.changed or {}).get("State") == state
