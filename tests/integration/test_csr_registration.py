@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from ansible_collections.iotops.fleet.plugins.module_utils._registration import pacing
 from tests.integration.deployment import Deployment, eventually
 from tests.integration.operators import AWAY, BOTH, HOME, at
 from tests.integration.requesting import Lot, faults, publishes, signings
@@ -21,6 +22,12 @@ def fleet(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> I
     yield Revocable(deployment, tmp_path_factory.mktemp("csr"))
     for region in BOTH:
         assert deployment.dead_letters(region) == []
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regions of two devices are looked at more often than those of a lot."""
+    monkeypatch.setattr(pacing, "LOOK_SECONDS", 0.2)
 
 
 def sign_and_store(deployment: Deployment, lot: Lot, name: str) -> str:
