@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -196,35 +195,11 @@ def test_uninstalled_again_nothing_changes(managed: Managed) -> None:
     assert changed(managed.run("-e", "device_host_state=absent")) == 0
 
 
-def assume(fleet: Revocable, directory: Path) -> None:
-    """Have the operator act as a role, which has to be assumed."""
-    sandbox, name = fleet.deployment.sandbox, "edge-operator"
-    trusted = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": sandbox.account_id}}
-    allowed = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-    trust, policy = (json.dumps({"Version": "2012-10-17", "Statement": [each]}) for each in (trusted, allowed))
-    iam = sandbox.client("iam", fleet.deployment.regions[0])
-    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
-    iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=policy)
-    found = json.loads(fleet.inventory.read_text())
-    variables = found["all"]["vars"]
-    variables["fleet_aws"] |= {"profile": "iotops-fleet", "access_key": "", "secret_key": "", "session_token": ""}
-    variables |= {
-        "fleet_assume_role_arn": role,
-        "fleet_aws_config_file": str(directory / "aws-config"),
-        "fleet_environment": {"AWS_CONFIG_FILE": str(directory / "aws-config")},
-        "aws_session_endpoint_url": sandbox.gateway,
-    }
-    fleet.inventory.write_text(json.dumps(found))
-
-
 @pytest.fixture
 def lacking(deployment: Deployment, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Managed]:
-    """A host without mosquitto's clients, for which AWS IoT is to sign what the operator asks as a role."""
+    """A host without mosquitto's clients, for which AWS IoT is to sign."""
     name = "edge-aws"
-    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(variable, "test")
     fleet, host = Revocable(deployment, tmp_path), Host(tmp_path / name)
-    assume(fleet, tmp_path)
     path = inventory(
         fleet.inventory,
         tmp_path / "all.json",
