@@ -38,38 +38,18 @@ def devices(fleet: Revocable, action: str, names: str, *more: str, code: int = 0
     return re.sub(r"\s+", " ", output)
 
 
-def decide(fleet: Revocable, state: str, names: list[str], *, check: bool = False) -> dict[str, Any]:
-    return at(fleet.deployment).run(
+def decide(fleet: Revocable, state: str) -> dict[str, Any]:
+    """What is said of a decision on all."""
+    states: dict[str, Any] = at(fleet.deployment).run(
         "fleet_device_states",
-        check=check,
         application=fleet.deployment.application,
-        names=names,
+        names=ALL,
         state=state,
         reason="test",
         regions=list(BOTH),
         quota_share=1.0,
-    )
-
-
-def as_foreseen(fleet: Revocable, state: str, names: list[str]) -> dict[str, Any]:
-    """Decide in check mode and really, and compare what the two say; the real answer."""
-    foreseen = decide(fleet, state, names, check=True)
-    done = decide(fleet, state, names)
-    assert done["states"] == {**foreseen["states"], "written": foreseen["states"]["changing"]}
-    assert (done["diff"], done["changed"]) == (foreseen["diff"], foreseen["changed"])
-    return done
-
-
-def found(fleet: Revocable, region: str, *names: str) -> dict[str, Any]:
-    """What the region has of these devices, or of all."""
-    return at(fleet.deployment, region).run(
-        "fleet_devices_info", application=fleet.deployment.application, names=list(names), quota_share=1.0
-    )
-
-
-def listed(fleet: Revocable, region: str, *names: str) -> dict[str, dict[str, Any]]:
-    """The same, by device."""
-    return {each["thing_name"]: each for each in found(fleet, region, *names)["devices"]}
+    )["states"]
+    return states
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +91,12 @@ def claim(fleet: Revocable) -> Iterator[str]:
 def test_all_certificates_of_all_things_are_listed_also_of_those_without_a_row(
     fleet: Revocable, several: list[Issued], claim: str
 ) -> None:
-    here, there = (found(fleet, region) for region in BOTH)
+    here, there = (
+        at(fleet.deployment, region).run(
+            "fleet_devices_info", application=fleet.deployment.application, quota_share=1.0
+        )
+        for region in BOTH
+    )
     for region in (here, there):
         by_name = {each["thing_name"]: each for each in region["devices"]}
         assert {*NAMES, "several"} <= set(by_name)
@@ -131,15 +116,15 @@ def test_disabled_devices_lose_their_session_and_enabled_ones_come_back(
 ) -> None:
     deployment = fleet.deployment
     sessions = [deployment.connected(made[0], HOME), deployment.connected(several[1], AWAY)]
-    assert as_foreseen(fleet, "SUSPENDED", ALL)["states"]["changing"] == 4
+    assert decide(fleet, "SUSPENDED")["written"] == 4
     for session in sessions:
         assert session.lost.wait(10), "its connection was left open"
         session.close()
     for region in BOTH:
-        for device in listed(fleet, region, *ALL).values():
-            assert {device["state"], *(each["status"] for each in device["certificates"])} == {"SUSPENDED", "INACTIVE"}
+        assert {deployment.row(region, name)["State"] for name in ALL} == {"SUSPENDED"}
+        assert {deployment.certificate(region, each) for each in (*made, *several)} == {"INACTIVE"}
         assert not deployment.knock(made[0], region)
-    assert as_foreseen(fleet, "ACTIVE", ALL)["states"]["changing"] == 4
+    assert decide(fleet, "ACTIVE")["written"] == 4
     for region in BOTH:
         deployment.connected(made[0], region).close()
         deployment.connected(several[0], region).close()
@@ -161,9 +146,8 @@ def test_deletion_leaves_nothing_behind_and_takes_nobody_along(
     assert "delete: 4 devices, 4 change to DELETED, 0 were that already, 0 left alone" in done
     assert "4 rows were written, and every region of the run has applied all of them" in done
     for region in BOTH:
-        for name, device in listed(fleet, region, *ALL).items():
-            assert (name, device["thing"], device["lag"]) == (name, False, "")
-            for each in device["certificates"]:
-                assert (each["status"], each["attached"]) == ("REVOKED", False)
-        for certificate in (made[0], *several):
+        pages = deployment.sandbox.client("iot", region).get_paginator("list_things").paginate()
+        assert not {each["thingName"] for page in pages for each in page["things"]} & set(ALL)
+        for certificate in (*made, *several):
+            assert deployment.certificate(region, certificate) == "REVOKED"
             assert (deployment.things_of(region, certificate), deployment.policies_of(region, certificate)) == ([], [])
