@@ -28,23 +28,32 @@ GROUP = "shelf"  # a thing group of both regions
 
 @dataclass
 class FaultyFleet(Deployment):
-    """HOME is where things go wrong. ``other_ca`` signs devices too, but only AWAY has it registered."""
+    """HOME is where things go wrong. ``other_ca`` signs devices too, but only AWAY has it registered.
+
+    register-device takes the devices of ``template_ca`` for those that AWS IoT provisions, which never happens.
+    """
 
     other_ca: Issued = field(init=False)
+    template_ca: Issued = field(init=False)
 
     def __post_init__(self) -> None:
         self.other_ca = issue("Other Issuing CA", self.root, authority=True)
+        self.template_ca = issue("Template CA", self.root, authority=True)
         super().__post_init__()
         for region in self.regions:
             self.sandbox.client("iot", region).create_thing_group(thingGroupName=GROUP)
-        self.sandbox.client("iot", AWAY).register_ca_certificate(
-            caCertificate=self.other_ca.pem, certificateMode="SNI_ONLY", setAsActive=True, allowAutoRegistration=True
+            self._register(region, self.template_ca)
+        self._register(AWAY, self.other_ca)
+
+    def _register(self, region: str, authority: Issued) -> None:
+        self.sandbox.client("iot", region).register_ca_certificate(
+            caCertificate=authority.pem, certificateMode="SNI_ONLY", setAsActive=True, allowAutoRegistration=True
         )
 
     def upload(self, region: str, key: str, function: str, files: dict[str, str] | None = None) -> str:
-        """The bundle of CAs that a function is given has both of ours."""
+        """The bundle of CAs that a function is given has both of ours, and it knows the one with a template."""
         both = {name: content + self.other_ca.pem for name, content in (files or {}).items()}
-        return super().upload(region, key, function, both)
+        return super().upload(region, key, function, {**both, "jitp-ca.pem": self.template_ca.pem} if both else both)
 
     def change(self, region: str, thing: str, **changes: Any) -> None:
         """Change a row as an operator does, through the replica of ``region``."""
@@ -79,8 +88,8 @@ class FaultyFleet(Deployment):
 
     def chain(self, issued: Issued) -> str:
         """Each device presents the CA that signed it."""
-        is_of_other = issued.certificate.issuer == self.other_ca.certificate.subject
-        return (self.other_ca if is_of_other else self.ca).pem
+        authorities = {ca.certificate.subject: ca.pem for ca in (self.ca, self.other_ca, self.template_ca)}
+        return authorities[issued.certificate.issuer]
 
     def machine(self, region: str, name: str) -> str:
         """ARN of a state machine."""

@@ -161,6 +161,9 @@ JOINS_THERE = Scenario(_knock_there)
 HAS_A_FOREIGN_ISSUER = Scenario(_knock_there, issuer="other_ca", knocks=(AWAY,))
 IS_RENEWED = Scenario(_knock_here, _join_with_another)
 IS_REJECTED = Scenario(_knock_here, _revoke_beforehand, ends="rejected", connects=False)
+IS_REJECTED_IN_SPITE_OF_A_TEMPLATE = Scenario(
+    _knock_here, _revoke_beforehand, ends="rejected", connects=False, issuer="template_ca"
+)
 WAS_MADE_BY_HAND = Scenario(_knock_here, _make_by_hand)
 IS_SUSPENDED = Scenario(_becomes(State="SUSPENDED"), _join, ends="SUSPENDED", connects=False)
 IS_REVOKED = Scenario(_becomes(State="REVOKED"), _join, ends="REVOKED", connects=False)
@@ -187,6 +190,7 @@ SCENARIOS: dict[tuple[str, str], Scenario] = {
     ("register-device", "StartConvergence"): JOINS_HERE,
     ("register-device", "RecordRejection"): IS_REJECTED,
     ("register-device", "DeactivateCertificate"): IS_REJECTED,
+    ("register-device", "PutOut"): IS_REJECTED_IN_SPITE_OF_A_TEMPLATE,
     ("register-device", "RecordError"): CANNOT_BE_DESCRIBED,
     ("register-device", "SendDeadLetter"): CANNOT_BE_DESCRIBED,
     ("converge-device", "ReadWinner"): LOST_A_WRITE,
