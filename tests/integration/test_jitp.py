@@ -127,7 +127,9 @@ def test_one_that_cannot_be_provisioned_is_left_alone_and_tried_again_at_each_co
     eventually(lambda: fleet.row(HOME, "nameless").get("CertificateId") == device.id)
 
 
-def test_a_second_certificate_of_a_device_comes_into_its_row_and_works_in_both_regions(fleet: Provisioning) -> None:
+def test_a_second_certificate_comes_into_the_row_and_none_stays_in_once_the_device_is_revoked(
+    fleet: Provisioning,
+) -> None:
     first = fleet.known("twofold")
     second = fleet.provisioned("twofold")
     fleet.admit(second, HOME)
@@ -138,8 +140,13 @@ def test_a_second_certificate_of_a_device_comes_into_its_row_and_works_in_both_r
     fleet.connected(second, AWAY).close()
     fleet.write(HOME, "twofold", State="REVOKED")
     eventually(lambda: {fleet.certificate(region, each) for region in BOTH for each in (first, second)} == {"REVOKED"})
+    third = fleet.provisioned("twofold")
+    fleet.knock(third, HOME)
+    eventually(lambda: fleet.certificate(HOME, third) == "REVOKED" and fleet.is_out(third))
+    assert not fleet.knock(third, HOME)
 
 
+@pytest.mark.long
 def test_a_fresh_certificate_of_a_revoked_device_does_not_stay_in(fleet: Provisioning, tmp_path: Path) -> None:
     fleet.known("banned")
     fleet.write(HOME, "banned", State="REVOKED")

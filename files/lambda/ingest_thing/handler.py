@@ -50,8 +50,8 @@ def take(message: Message) -> None:
     elif message.get("operation") == "DELETED":
         again = Deletion(thing, message).take()
     else:
-        kind, number = message.get("eventType", ""), message["look"]
-        look = Look(thing, kind=kind, number=number, is_last=number + 1 >= len(LOOKS))
+        about = {"kind": message.get("eventType", ""), "thing_id": message.get("thingId") or ""}
+        look = Look(thing, number=message["look"], is_last=message["look"] + 1 >= len(LOOKS), **about)
         again = look.take()
         is_complete = look.is_complete
     if again:

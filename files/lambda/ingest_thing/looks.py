@@ -16,19 +16,22 @@ from observing import comes_by_a_template, describe, observe
 from rows_table import REGION, change, put, read
 
 Row = dict[str, Any]
-# Before this look a thing may be one whose certificate is about to be attached.
-EARLY = 2
 
 
 class Look:
     """The look ``number`` at the thing ``name`` because of an event of type ``kind`` ("": for no event).
 
+    ``thing_id`` is that of the thing which the event is about; "" where it does not say.
+
     ``is_complete`` says afterwards that the thing has all that a device needs, and is what its row says.
     """
 
-    def __init__(self, name: str, *, kind: str = "", number: int = 0, is_last: bool = False) -> None:
+    def __init__(
+        self, name: str, *, kind: str = "", thing_id: str = "", number: int = 0, is_last: bool = False
+    ) -> None:
         self._name = name
         self._kind = kind
+        self._thing_id = thing_id
         self._number = number
         self._is_last = is_last
         self._begin()
@@ -73,7 +76,8 @@ class Look:
     def _of_a_revived_thing(self, thing: Row, row: Row) -> Row | None:
         """Somebody made it again; but not AWS IoT by a template, which asks nobody, and attaches a little later."""
         seen = observe(thing, {})
-        if not seen["Certificates"] and self._number < EARLY:
+        is_its_last = self._is_last and self._thing_id in ("", thing["thingId"])
+        if not seen["Certificates"] and not is_its_last:
             return None
         if comes_by_a_template(seen):
             self._converge = self._exact = True

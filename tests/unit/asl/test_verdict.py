@@ -51,3 +51,24 @@ def test_who_comes_by_a_template_is_left_to_aws_iot_only_while_nobody_knows_its_
     assert verdict(row, isByTemplate=True, trusted=False, reason="it expired") == "it expired"
     assert verdict({**row, "State": "SUSPENDED"}, isByTemplate=True) == "renewed"
     assert verdict({**row, "State": "DELETED"}, isByTemplate=True) == "the device is DELETED"
+
+
+@pytest.mark.parametrize(
+    ("changes", "revoked", "expected"),
+    [
+        ({}, "", "renewed"),
+        ({"PresentedAt": "2026-01-01T00:00:00Z"}, "", "known"),
+        ({"RetireAt": "2026-01-01T00:00:00Z"}, "", "known"),
+        ({"Status": "REVOKED"}, "", "known"),
+        ({}, "id:new", "known"),
+    ],
+)
+def test_a_certificate_by_a_template_that_ingestion_saw_first_is_renewed(
+    changes: dict[str, str], revoked: str, expected: str
+) -> None:
+    entry = {"Status": "ACTIVE", "NotAfter": "2100-01-01T00:00:00Z", **changes}
+    row = {"ThingName": "t", "State": "ACTIVE", "CertificateId": "old", "Certificates": {"new": entry}}
+    assert verdict(row, revoked, isByTemplate=True) == expected
+    assert verdict(row, revoked) == "known"
+    assert verdict({**row, "CertificateId": "new"}, revoked, isByTemplate=True) == "known"
+    assert verdict({**row, "State": "REVOKED"}, revoked, isByTemplate=True) == "known"

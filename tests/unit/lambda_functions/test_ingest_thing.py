@@ -366,7 +366,7 @@ class TestLooks:
         self.row, self.seen, self.changed = row(), observed(), None
         self.status = {"AppliedWriteId": "w1", "ThingId": "t1", "Applied": applied()}
         self.converge, self.authority = MagicMock(), MagicMock(return_value={})
-        thing = {"thingName": "lamp", "thingArn": ARN}
+        thing = {"thingName": "lamp", "thingArn": ARN, "thingId": "t1"}
 
         def change(_table: str, decide: Any, **_key: str) -> None:
             self.changed = decide(self.row)
@@ -419,10 +419,13 @@ class TestLooks:
         assert self.changed is None if configured else self.changed["State"] == "ACTIVE"
         assert self.converge.call_args.kwargs["exact"] is configured
 
-    @pytest.mark.parametrize(("number", "state"), [(0, None), (1, None), (2, "ACTIVE")])
+    @pytest.mark.parametrize(
+        ("is_last", "thing_id", "state"),
+        [(False, "t1", None), (True, "t1", "ACTIVE"), (True, "", "ACTIVE"), (True, "of the thing before it", None)],
+    )
     def test_one_without_certificates_waits_for_those_that_aws_iot_may_be_attaching(
-        self, package: SimpleNamespace, number: int, state: str | None
+        self, package: SimpleNamespace, is_last: bool, thing_id: str, state: str | None
     ) -> None:
         self.of_a_deleted_device()
-        self.look(package, number)
+        package.looks.Look("lamp", thing_id=thing_id, is_last=is_last).take()
         assert (self.changed or {}).get("State") == state
