@@ -25,7 +25,7 @@ sandbox-down: ## Stop the sandbox; its state stays
 	@test ! -x $(BIN)/iotops || iotops sandbox down
 
 test: check ## Everything that CI runs
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target integration e2e molecule faults
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target e2e molecule integration faults
 
 check: ## Lint, types and unit tests
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint types unit
