@@ -30,6 +30,7 @@ def writes(fleet: Fleet, since: datetime) -> list[str]:
     ]
 
 
+@pytest.mark.long
 def test_check_on_the_finished_state_shows_no_change_and_writes_nothing(fleet: Fleet) -> None:
     since = fleet.sandbox.now()
     check = fleet.run("site.yml", "--check", "--diff").ok()

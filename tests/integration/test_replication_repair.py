@@ -210,6 +210,7 @@ def test_another_repair_of_the_region_is_waited_for(drift: Drift, tmp_path: Path
     assert found(drift, tmp_path) == {}
 
 
+@pytest.mark.long
 def test_an_execution_that_somebody_stopped_is_told_and_the_next_repair_does_the_rest(
     drift: Drift, tmp_path: Path
 ) -> None:

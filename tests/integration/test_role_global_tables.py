@@ -97,6 +97,7 @@ def test_regions_come_one_after_the_other_and_only_what_is_missing_is_asked_of_t
     assert writes(calls) == []
 
 
+@pytest.mark.long
 def test_a_fitting_table_is_adopted_and_outlives_the_stack(fleet: Fleet, sandbox: Sandbox):
     client, name = sandbox.client("dynamodb", HOME), f"{fleet.application}-revocations"
     client.create_table(

@@ -91,6 +91,7 @@ def require_no_loss(fleet: RotatingFleet, load: Load) -> None:
         wait_for_all(fleet, region, acknowledged)
 
 
+@pytest.mark.long
 def test_no_acknowledged_message_is_lost(fleet: RotatingFleet) -> None:
     load = Load(fleet, 6)
     with load.running():
