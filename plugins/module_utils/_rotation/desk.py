@@ -8,30 +8,22 @@ May be stopped at any moment: what the ledger or the row has of a request is giv
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.authority import Authority, open_authority
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.certificates import Request as CertificateRequest
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.errors import PkiError
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.names import distinguished_name, organization_of
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.profile import lifetime_of
-from ansible_collections.iotops.fleet.plugins.module_utils._pki.tree import AuthorityTree
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.items import Item, plain_item
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.replica import Replica, decided
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import Row, revocation_keys
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.writes import LOST, existing
 from ansible_collections.iotops.fleet.plugins.module_utils._rotation import jobs
+from ansible_collections.iotops.fleet.plugins.module_utils._rotation.issuing import Issuing
 from ansible_collections.iotops.fleet.plugins.module_utils._rotation.requests import (
     Given,
     Refusal,
@@ -42,7 +34,6 @@ from ansible_collections.iotops.fleet.plugins.module_utils._rotation.requests im
     with_certificate,
 )
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import (
-    FleetError,
     api_call,
     error_code,
     none_if_missing,
@@ -55,41 +46,6 @@ R = TypeVar("R")
 # Seconds in which the device's region has to register a certificate; who is later is told in the next run.
 ARRIVAL = 10
 ACCEPTED, LATER = "accepted", "later"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Issuing:
-    """The controller's issuing CA, and what it makes for devices that rotate."""
-
-    directory: str
-    passphrase: str | None
-    days: int
-    present_within: timedelta
-
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[Authority]:
-        """The CA, for nobody else meanwhile.
-
-        Raises:
-            FleetError: it cannot sign.
-
-        """
-        try:
-            tree = AuthorityTree(Path(self.directory), "issuing")
-            with open_authority(tree, passphrase=self.passphrase) as authority:
-                authority.require_key()
-                yield authority
-        except PkiError as error:
-            raise FleetError(str(error)) from error
-
-    def issue(self, authority: Authority, thing_name: str, key: bytes) -> x509.Certificate:
-        """The live certificate that the ledger has of this key, or a new one; the ledger is written first."""
-        name = distinguished_name(common_name=thing_name, organization=organization_of(authority.signer.name))
-        public_key = serialization.load_der_public_key(key)
-        lifetime = lifetime_of(self.days)
-        return authority.issue(
-            CertificateRequest(purpose="device", subject=name, public_key=public_key, lifetime=lifetime)
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,4 +261,4 @@ def _publish(client: Any, topic: str, message: dict[str, str]) -> None:
     client.publish(topic=topic, qos=1, payload=json.dumps(message).encode())
 
 
-__all__ = ["ACCEPTED", "LATER", "Answer", "Desk", "Issuing", "waiting_requests"]
+__all__ = ["ACCEPTED", "LATER", "Answer", "Desk", "waiting_requests"]

@@ -12,7 +12,8 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.replica import Replica
-from ansible_collections.iotops.fleet.plugins.module_utils._rotation.desk import Desk, Issuing
+from ansible_collections.iotops.fleet.plugins.module_utils._rotation.desk import Desk
+from ansible_collections.iotops.fleet.plugins.module_utils._rotation.issuing import Issuing
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError, api_call
 
 

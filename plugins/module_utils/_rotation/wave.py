@@ -21,7 +21,8 @@ from ansible_collections.iotops.fleet.plugins.module_utils._registry.replica imp
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.rows import Row
 from ansible_collections.iotops.fleet.plugins.module_utils._registry.writes import existing
 from ansible_collections.iotops.fleet.plugins.module_utils._rotation import jobs
-from ansible_collections.iotops.fleet.plugins.module_utils._rotation.desk import Desk, Issuing
+from ansible_collections.iotops.fleet.plugins.module_utils._rotation.desk import Desk
+from ansible_collections.iotops.fleet.plugins.module_utils._rotation.issuing import Issuing
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import poll
 
 ROTATED, FAILED, WAITING, CANCELLED = "rotated", "failed", "waiting", "cancelled"
