@@ -56,6 +56,14 @@ options:
     description: Whether a name has to be on the table C(allow-list).
     type: bool
     default: false
+  policies:
+    description:
+      - Names of the policies that new devices carry instead of the fleet's own, C(<application>-device). Every region
+        has to have them.
+      - A device that has its row keeps its policies; change them with M(iotops.fleet.fleet_device).
+    type: list
+    elements: str
+    default: []
   quota_share:
     description: Part of each quota that may be used, more than 0 and at most 1. Live devices keep the rest.
     type: float
@@ -182,6 +190,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "regions": {"type": "list", "elements": "str", "required": True},
     "to_be_issued": {"type": "bool", "default": False},
     "allow_list": {"type": "bool", "default": False},
+    "policies": {"type": "list", "elements": "str", "default": []},
     "quota_share": {"type": "float", "default": 0.5},
     "machine_type": {"type": "str", "choices": ["EXPRESS", "STANDARD"], "default": "EXPRESS"},
     "wait": {"type": "bool", "default": True},
@@ -217,7 +226,13 @@ def registrar_of(module: AnsibleAWSModule) -> Registrar:
     partition, account = partition_and_account(module.client("sts"))
     return Registrar(
         client=module.client("dynamodb"),
-        home=Home(application=params["application"], partition=partition, region=region, account=account),
+        home=Home(
+            application=params["application"],
+            partition=partition,
+            region=region,
+            account=account,
+            policies=tuple(params["policies"]),
+        ),
         issued=issued_devices(params),
         allow_list=params["allow_list"],
         threads=params["threads"],

@@ -11,7 +11,7 @@ import logging
 from typing import Any
 
 from aws import aws, pages, plain
-from definitions import OWN, Document, document_here, here, is_applied, mark_applied
+from definitions import OWN, OWN_POLICIES, Document, document_here, here, is_applied, mark_applied
 from rows_table import APPLICATION, Item, read
 
 POLICY_VERSIONS = 5  # https://docs.aws.amazon.com/general/latest/gr/iot-core.html
@@ -33,7 +33,8 @@ def handler(event: list[dict[str, Any]] | dict[str, Any], context: object) -> No
 def converge(name: str) -> None:
     """Make one definition what its item says now; nothing when there is no item, or when it is the fleet's own."""
     kind, _, short = name.partition("#")
-    item = {} if short == OWN and kind != "group" else read("definitions", Name=name)
+    own = {"policy": OWN_POLICIES, "type": (OWN,)}
+    item = {} if short in own.get(kind, ()) else read("definitions", Name=name)
     found = here(name) if item else None
     if found is None:
         return

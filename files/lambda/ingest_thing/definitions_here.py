@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from definitions import OWN, document_here, here, is_applied, mark_applied
+from definitions import OWN, OWN_POLICIES, document_here, here, is_applied, mark_applied
 from rows_table import REGION, Item, change
 
 
@@ -21,7 +21,7 @@ def look_at_references(row: Item) -> None:
 def look_at_policies(names: Iterable[str]) -> None:
     """Look at all but the fleet's own: changes of a policy have no event."""
     for name in names:
-        if name != OWN:
+        if name not in OWN_POLICIES:
             look(f"policy#{name}")
 
 

@@ -13,6 +13,7 @@ from policy_documents import Document, rewritten
 from rows_table import APPLICATION, REGION, Item, put, read
 
 OWN = f"{APPLICATION}-device"  # policy and type of the fleet's own stack
+OWN_POLICIES = (OWN, f"{APPLICATION}-load-test")  # each region has them from a stack
 
 
 def here(definition: str) -> Item | None:

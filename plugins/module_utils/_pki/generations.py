@@ -11,6 +11,8 @@ from pathlib import Path
 FIRST = "intermediateCA"
 # The one whose devices AWS IoT provisions by a template; it has no generations.
 JUST_IN_TIME = "jitpCA"
+# The one of a load test's devices, where that has a CA of its own.
+LOAD_TEST = "loadtestCA"
 _LATER = re.compile(rf"{FIRST}-G([1-9]\d*)")
 FILES = {
     "directory": "",
@@ -48,8 +50,8 @@ def issuing_generations(pki_dir: str) -> list[int]:
 def issuing_authorities(pki_dir: str, file: str = "directory") -> list[str]:
     """Paths of all issuing CAs that have a certificate, or of one of their ``FILES``: generations first."""
     found = [issuing_ca(number, pki_dir, file) for number in issuing_generations(pki_dir)]
-    provisioned = Path(pki_dir) / JUST_IN_TIME
-    return [*found, *([str(provisioned / FILES[file])] if (provisioned / FILES["certificate"]).is_file() else [])]
+    others = [Path(pki_dir) / name for name in (JUST_IN_TIME, LOAD_TEST)]
+    return [*found, *(str(each / FILES[file]) for each in others if (each / FILES["certificate"]).is_file())]
 
 
-__all__ = ["FILES", "JUST_IN_TIME", "issuing_authorities", "issuing_ca", "issuing_generations"]
+__all__ = ["FILES", "JUST_IN_TIME", "LOAD_TEST", "issuing_authorities", "issuing_ca", "issuing_generations"]

@@ -36,12 +36,16 @@ class DeviceCertificate:
 
 @dataclass(frozen=True, kw_only=True)
 class Home:
-    """Where rows are written, as if the devices had come in there."""
+    """Where rows are written, as if the devices had come in there.
+
+    ``policies``: what the devices carry; the fleet's own policy when empty.
+    """
 
     application: str
     partition: str
     region: str
     account: str
+    policies: tuple[str, ...] = ()
 
     def arn(self, resource: str) -> str:
         """The ARN of a thing or certificate here."""
@@ -68,7 +72,7 @@ class Home:
             "CertificateId": certificate.certificate_id,
             "NotAfter": certificate.not_after,
             "Certificates": {certificate.certificate_id: entry},
-            "PolicyNames": [f"{self.application}-device"],
+            "PolicyNames": list(self.policies) or [f"{self.application}-device"],
             "ThingTypeName": f"{self.application}-device",
             "ThingGroups": [],
             "Attributes": {},

@@ -253,13 +253,12 @@ def test_no_policy_of_aws_iot_grants_everything() -> None:
 @pytest.mark.defect("S2-7")
 def test_a_device_speaks_for_the_thing_of_its_certificate() -> None:
     policies = {where: properties["PolicyDocument"] for where, properties in resources("AWS::IoT::Policy")}
-    assert set(policies) == {"onboarding.DevicePolicy", "claims.ClaimPolicy"}
+    assert set(policies) == {"onboarding.DevicePolicy", "load_test.LoadTestPolicy", "claims.ClaimPolicy"}
     assert "iot:ClientId" not in json.dumps(policies)
-    [connecting] = [
-        each for each in policies["onboarding.DevicePolicy"]["Statement"] if each["Action"] == "iot:Connect"
-    ]
-    assert connecting["Resource"].endswith(":client/${!iot:Connection.Thing.ThingName}")
-    assert connecting["Condition"] == {"Bool": {"iot:Connection.Thing.IsAttached": "true"}}
+    for name in ("onboarding.DevicePolicy", "load_test.LoadTestPolicy"):
+        [connecting] = [each for each in policies[name]["Statement"] if each["Action"] == "iot:Connect"]
+        assert connecting["Resource"].endswith(":client/${!iot:Connection.Thing.ThingName}")
+        assert connecting["Condition"] == {"Bool": {"iot:Connection.Thing.IsAttached": "true"}}
     # Who has a claim speaks for no device: there it is a client id of its own, and only what asking takes.
     claim = {each["Action"]: each["Resource"] for each in policies["claims.ClaimPolicy"]["Statement"]}
     assert claim.pop("iot:Connect").endswith(":client/claim.*")
@@ -267,6 +266,21 @@ def test_a_device_speaks_for_the_thing_of_its_certificate() -> None:
     for resource in itertools.chain(*claim.values()):
         text = resource if isinstance(resource, str) else resource["If"][1]
         assert any(each in text for each in reserved), text
+
+
+@pytest.mark.defect("S3-20")
+def test_a_device_of_a_load_test_publishes_its_own_and_hears_no_more_than_one_level() -> None:
+    [(_where, properties)] = [each for each in resources("AWS::IoT::Policy") if each[0] == "load_test.LoadTestPolicy"]
+    allowed: dict[str, list[str]] = {}
+    for statement in properties["PolicyDocument"]["Statement"]:
+        found = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        allowed[statement["Action"]] = [each.partition("${AWS::AccountId}:")[2] for each in found]
+    me = "${!iot:Connection.Thing.ThingName}"
+    commands = "topic/loadtest/*/command"  # what one device of the test tells another one
+    assert allowed["iot:Publish"] == ["topic/loadtest", f"topic/loadtest/{me}", f"topic/loadtest/{me}/*", commands]
+    assert "topicfilter/loadtest/+" in allowed["iot:Subscribe"]
+    assert not any("#" in each or "*" in each for each in allowed["iot:Subscribe"])
+    assert allowed["iot:Receive"] == ["topic/loadtest/*"]
 
 
 @pytest.mark.defect("S2-10")

@@ -210,6 +210,7 @@ def test_a_dynamic_group_is_nobody_elses(package: SimpleNamespace) -> None:
 
 def test_the_fleets_own_policy_and_type_are_its_stacks(package: SimpleNamespace) -> None:
     assert converge(package, item("policy#fleet-device", policy(THERE))) == []
+    assert converge(package, item("policy#fleet-load-test", policy(THERE))) == []
     assert converge(package, item("type#fleet-device", LAMP, State="DELETED")) == []
 
 

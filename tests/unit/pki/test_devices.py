@@ -136,6 +136,7 @@ def test_sequential_serial_numbers_count_up(empty_pki: Pki) -> None:
         empty_pki.ensure_devices("d")
 
 
+@pytest.mark.defect("S3-21")
 def test_several_processes_make_the_same_as_one(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(mint.BATCH, "ec", 3)
     names = [f"dev-{number}" for number in range(10)]
@@ -146,6 +147,7 @@ def test_several_processes_make_the_same_as_one(pki: Pki, monkeypatch: pytest.Mo
     assert not pki.ensure_devices(*names)["changed"]
 
 
+@pytest.mark.defect("S3-21")
 def test_two_runs_at_once_do_not_give_a_device_two_certificates(pki: Pki) -> None:
     names = [f"dev-{number}" for number in range(20)]
     with ThreadPoolExecutor(4) as pool:

@@ -42,11 +42,13 @@ def test_a_generation_is_there_when_its_certificate_is(tmp_path: Path) -> None:
     assert issuing_generations(str(tmp_path)) == [1, 2, 10]
 
 
-def test_the_ca_of_just_in_time_provisioning_is_an_issuing_ca_and_no_generation(tmp_path: Path) -> None:
-    for name in ("jitpCA", "intermediateCA"):
+def test_the_cas_of_just_in_time_provisioning_and_of_load_tests_issue_and_are_no_generations(tmp_path: Path) -> None:
+    for name in ("loadtestCA", "jitpCA", "intermediateCA"):
         certificate = tmp_path / name / "certs/issuing.cert.pem"
         certificate.parent.mkdir(parents=True)
         certificate.touch()
-    assert issuing_authorities(str(tmp_path)) == [str(tmp_path / "intermediateCA"), str(tmp_path / "jitpCA")]
+    assert issuing_authorities(str(tmp_path)) == [
+        str(tmp_path / name) for name in ("intermediateCA", "jitpCA", "loadtestCA")
+    ]
     assert issuing_authorities(str(tmp_path), "certificate")[1] == str(tmp_path / "jitpCA/certs/issuing.cert.pem")
     assert issuing_generations(str(tmp_path)) == [1]

@@ -80,6 +80,7 @@ def test_a_torn_last_line_is_dropped_by_the_next_append(tmp_path: Path) -> None:
     assert path.read_text() == f"{entry('dev-1', 1).line()}\n{entry('dev-2', 2).line()}\n"
 
 
+@pytest.mark.defect("S3-21")
 def test_serial_numbers_count_up_and_are_never_given_twice(tmp_path: Path) -> None:
     path = tmp_path / "serial"
     path.write_text("0FFE\n")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,6 +74,12 @@ def test_the_row_is_that_of_register_device() -> None:
             one.pop(clock, None), other.pop(clock, None)
     assert theirs == {**ours, "UpdatedRegion": "eu-west-1"}
     assert ours["UpdatedRegion"] == "controller"
+
+
+def test_a_device_carries_the_policies_that_were_chosen_instead_of_the_fleets_own() -> None:
+    assert HOME.row(DEVICE, NOW)["PolicyNames"] == ["fleet-device"]
+    chosen = replace(HOME, policies=("fleet-load-test", "own"))
+    assert chosen.row(DEVICE, NOW)["PolicyNames"] == ["fleet-load-test", "own"]
 
 
 ROWS: dict[str, dict[str, Any] | None] = {
