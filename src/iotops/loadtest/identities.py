@@ -158,11 +158,11 @@ def numbered(prefix: str, count: int, first: int = 1) -> list[str]:
     return names
 
 
-def require_names(names: Iterable[str]) -> None:
-    """Raise LoadTestError when one is no name of a thing."""
+def require_names(names: Iterable[str], longest: int = 128) -> None:
+    """Raise LoadTestError when one is no name of a thing, or longer than this."""
     for name in names:
-        if not _NAME.fullmatch(name):
-            raise LoadTestError(f"device {name!r}: a thing's name has 1 to 128 letters, digits, ':', '_' and '-'")
+        if not _NAME.fullmatch(name) or len(name) > longest:
+            raise LoadTestError(f"device {name!r}: choose 1 to {longest} letters, digits, ':', '_' and '-'")
 
 
 __all__ = ["Identity", "from_archive", "from_folder", "from_manifest", "load", "numbered"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,6 +29,7 @@ from iotops.loadtest.identities import DIRECTORY, PUBLIC, SECRET, Identity, requ
 
 KEY_TYPES = ("ec", "rsa")
 _BATCH = {"ec": 250, "rsa": 10}  # devices a process makes at a time, below a second
+_LONGEST_COMMON_NAME = 64
 _BACKDATE = timedelta(minutes=5)
 _LEFT = timedelta(hours=1)  # that a certificate has to be good for, to be used again
 
@@ -61,7 +62,7 @@ def make(
         LoadTestError: the issuer cannot sign, or a name is none.
 
     """
-    require_names(names)
+    require_names(names, longest=_LONGEST_COMMON_NAME)
     authority = _Authority(issuer, days)
     wanted = [Identity.at(directory, name) for name in names]
     try:
@@ -79,26 +80,29 @@ def make(
     return wanted
 
 
-def _run(batches: list[list[str]], work: Callable[[list[str]], int], processes: int | None) -> Any:
+def _run(batches: list[list[str]], work: Callable[[list[str]], int], processes: int | None) -> Iterator[int]:
     count = min(processes or os.cpu_count() or 1, len(batches))
     if count < 2:
-        return map(work, batches)
+        yield from map(work, batches)
+        return
     # Forked processes would inherit the sockets and locks of whoever calls this.
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("forkserver")) as pool:
-        return list(pool.map(work, batches))
+        yield from pool.map(work, batches)
 
 
 def _make_batch(directory: Path, issuer: Issuer, key_type: str, days: float, names: list[str]) -> int:
     authority = _Authority(issuer, days)
     for name in names:
-        key: Any = (
-            ec.generate_private_key(ec.SECP256R1()) if key_type == "ec" else rsa.generate_private_key(65537, 2048)
-        )
+        key = _new_key(key_type)
         identity = Identity.at(directory, name)
         identity.certificate.unlink(missing_ok=True)  # there never is one with another's key
         write(identity.key, _pem(key), mode=SECRET)
         write(identity.certificate, authority.issue(name, key), mode=PUBLIC)
     return len(names)
+
+
+def _new_key(key_type: str) -> Any:
+    return ec.generate_private_key(ec.SECP256R1()) if key_type == "ec" else rsa.generate_private_key(65537, 2048)
 
 
 def _pem(key: Any) -> bytes:
@@ -162,9 +166,7 @@ def _read(path: Path, load: Callable[[bytes], Any]) -> Any:
     except OSError as error:
         raise LoadTestError(f"issuer {path}: {error.strerror}: give the issuing CA's file") from error
     except (ValueError, TypeError) as error:
-        raise LoadTestError(
-            f"issuer {path}: it cannot be read: give PEM, and the key's passphrase if it has one"
-        ) from (error)
+        raise LoadTestError(f"issuer {path}: it cannot be read: give PEM, and the passphrase that it needs") from error
 
 
 def _load_key(pem: bytes, passphrase: str) -> Any:
