@@ -12,7 +12,7 @@ import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -30,7 +30,7 @@ class Identity:
 
     name: str
     certificate: Path
-    key: Path = field(repr=False)
+    key: Path
 
     @classmethod
     def at(cls, directory: Path, name: str) -> Identity:
@@ -117,7 +117,7 @@ def from_archive(archive: Path, unpacked: Path) -> list[Identity]:
         with tarfile.open(archive) as tar:
             names = {name for name in _unpack(tar, unpacked) if Identity.at(unpacked, name).exists()}
     except tarfile.TarError as error:
-        raise LoadTestError(f"devices {archive}: it is no tar ({error}): restore it") from error
+        raise LoadTestError(f"devices {archive}: it is no tar: restore it") from error
     return [Identity.at(unpacked, name) for name in names]
 
 
