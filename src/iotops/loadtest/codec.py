@@ -20,6 +20,7 @@ FAILURE = 0x80
 """Reason codes from here on are failures."""
 
 _CONNACK, _PUBLISH, _PUBACK, _SUBACK, _UNSUBACK, _PINGRESP, _DISCONNECT = 2, 3, 4, 9, 11, 13, 14
+_KINDS = frozenset((_CONNACK, _PUBLISH, _PUBACK, _SUBACK, _UNSUBACK, _PINGRESP))
 _MOST_LENGTH_BYTES = 4
 _LONGEST_TEXT = 0xFFFF
 
@@ -225,6 +226,7 @@ class Decoder:
         on_packet: Callable[[Packet], None],
     ) -> None:
         self._is_5 = version == MQTT_5
+        self._kinds = _KINDS | {_DISCONNECT} if self._is_5 else _KINDS
         self._on_publish = on_publish
         self._on_ack = on_ack
         self._on_packet = on_packet
@@ -262,6 +264,7 @@ class Decoder:
             self._keep(data[at:])
 
     def _keep(self, rest: bytes) -> None:
+        self._require_kind(rest[0])  # who is no broker is not waited for
         start, length = _remaining_length(rest, 1, len(rest))
         self._pieces = [rest]
         self._missing = start + length - len(rest) if start else 1
@@ -292,10 +295,8 @@ class Decoder:
         return stop - start - fields.left
 
     def _other(self, data: bytes, first: int, start: int, stop: int) -> None:
-        fields = _Fields(data, start, stop)
-        kind, flags = first >> 4, first & 0x0F
-        if flags:
-            raise Malformed(f"reserved flags {flags:#03x} in a packet of type {kind}")
+        self._require_kind(first)
+        fields, kind = _Fields(data, start, stop), first >> 4
         if kind == _PUBACK:
             packet_id, code = fields.packet_id(), 0
             if self._is_5 and fields.left:
@@ -319,10 +320,15 @@ class Decoder:
             return self._read_subscribed(kind, fields)
         if kind == _PINGRESP:
             return PingResp()
-        if kind == _DISCONNECT and self._is_5:
-            code = fields.number(1) if fields.left else 0
-            return Disconnect(code, fields.properties() if fields.left else {})
-        raise Malformed(f"a packet of type {kind}, which a broker does not send to such a device")
+        code = fields.number(1) if fields.left else 0
+        return Disconnect(code, fields.properties() if fields.left else {})
+
+    def _require_kind(self, first: int) -> None:
+        kind, flags = first >> 4, first & 0x0F
+        if kind not in self._kinds:
+            raise Malformed(f"a packet of type {kind}, which a broker does not send to such a device")
+        if flags and kind != _PUBLISH:
+            raise Malformed(f"reserved flags {flags:#03x} in a packet of type {kind}")
 
     def _read_subscribed(self, kind: int, fields: _Fields) -> Packet:
         packet_id = fields.packet_id()

@@ -36,7 +36,8 @@ def _context(root: str, alpn: tuple[str, ...], *, certified: bool) -> ssl.SSLCon
     try:
         context.load_verify_locations(root)
     except OSError as error:
-        raise LoadTestError(f"root {root}: {error.strerror or 'it is no PEM certificate'}: give its file") from error
+        what = "it is no PEM certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise LoadTestError(f"root {root}: {what}: give the file of the broker's root") from error
     return context
 
 
