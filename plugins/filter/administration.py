@@ -10,9 +10,6 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.iotops.fleet.plugins.module_utils._devices.named import named_devices
-from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError
-
 Row = dict[str, Any]
 # A module's answer by region; one without ``devices`` is of a region that cannot be reached.
 Answers = Mapping[str, Mapping[str, Any]]
@@ -22,6 +19,10 @@ SHORT_ID = 8
 
 def device_names(patterns: str | Iterable[str], devices_file: str = "") -> list[str]:
     """Return the names that a list, or one string with commas, stands for; or those in a file of devices."""
+    # Every task's process loads every filter: what takes long is imported where it is of use.
+    from ansible_collections.iotops.fleet.plugins.module_utils._devices.named import named_devices
+    from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError
+
     texts = [text for text in patterns.split(",") if text.strip()] if isinstance(patterns, str) else list(patterns)
     try:
         return named_devices(texts, devices_file or None)

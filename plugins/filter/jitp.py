@@ -10,12 +10,12 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.iotops.fleet.plugins.module_utils._iot.jitp import Choices, problems, template
-from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError
-
 
 def jitp_template(attributes: Mapping[str, str], application: str) -> dict[str, Any]:
     """The body of the provisioning template whose things have these attributes."""
+    # Every task's process loads every filter: what takes long is imported where it is of use.
+    from ansible_collections.iotops.fleet.plugins.module_utils._iot.jitp import template
+
     return template(application, attributes)
 
 
@@ -26,6 +26,9 @@ def jitp_problems(choices: Mapping[str, Any], registered: Sequence[Mapping[str, 
         AnsibleFilterError: a certificate cannot be read.
 
     """
+    from ansible_collections.iotops.fleet.plugins.module_utils._iot.jitp import Choices, problems
+    from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError
+
     try:
         return problems(Choices(**choices), registered, region)
     except FleetError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.iotops.fleet.plugins.module_utils._plan.chart import duration
+from ansible_collections.iotops.fleet.plugins.module_utils._plan.durations import duration
 
 Row = dict[str, Any]
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.iotops.fleet.plugins.module_utils._plan.durations import DAY, HOUR, MINUTE, duration
 from ansible_collections.iotops.fleet.plugins.module_utils.aws import FleetError
 
 try:
@@ -18,7 +19,6 @@ except ImportError:  # the module that needs it tells the user
     pygal = None
 
 WIDTH, HEIGHT = 1000, 480
-MINUTE, HOUR, DAY = 60, 3600, 86_400
 # The scale is logarithmic.
 TICKS = {
     0.001: "1 ms", 0.01: "10 ms", 0.1: "0.1 s", 1: "1 s", 10: "10 s", MINUTE: "1 min", 10 * MINUTE: "10 min",
@@ -82,15 +82,4 @@ def _bar(seconds: float, least: float) -> dict[str, Any]:
     return {"value": max(seconds, least), "formatter": lambda _value: duration(seconds)}
 
 
-def duration(seconds: float) -> str:
-    """A time as people say it: 333 s, 33 min, 18.5 h, 77 days."""
-    if seconds < 600:
-        return f"{seconds:.3g} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 96 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86_400:,.0f} days"
-
-
-__all__ = ["chart", "duration", "pygal", "save"]
+__all__ = ["chart", "pygal", "save"]
