@@ -138,6 +138,8 @@ class Link(asyncio.Protocol):
                 data = self._decrypt(self._channel, data)
             if data:
                 self._on_data(data)
+            if self._channel is not None and self._channel.finished:
+                self.fail(Refused(f"{self._target}: the connection was closed by the broker"))
         except Malformed as error:
             self.fail(Refused(f"{self._target}: not MQTT: {error}"))
         except ssl.SSLError as error:

@@ -42,9 +42,12 @@ def _context(root: str, alpn: tuple[str, ...], *, certified: bool) -> ssl.SSLCon
 
 
 class Channel:
-    """The TLS of one connection. Raises ssl.SSLError from ``start``, ``receive`` and ``send``: see ``trouble``."""
+    """The TLS of one connection. Raises ssl.SSLError from ``start``, ``receive`` and ``send``: see ``trouble``.
 
-    __slots__ = ("_incoming", "_outgoing", "_tls", "established")
+    ``established``: bytes can be sent; ``finished``: the peer has said that nothing follows.
+    """
+
+    __slots__ = ("_incoming", "_outgoing", "_tls", "established", "finished")
 
     def __init__(self, target: Target, identity: Identity | None) -> None:
         context = _context(target.root, target.alpn, certified=identity is not None)
@@ -52,7 +55,7 @@ class Channel:
             _load(context, identity)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=target.asked_name)
-        self.established = False
+        self.established = self.finished = False
 
     def start(self) -> bytes:
         """Return the first bytes to send."""
@@ -81,7 +84,8 @@ class Channel:
                 read = cast(int, tls.read(len(_READ) - size, _READ[size:]))
             except ssl.SSLWantReadError:
                 break
-            if not read:  # the peer has said that it ends
+            if not read:
+                self.finished = True
                 break
             size += read
             if size == len(_READ):

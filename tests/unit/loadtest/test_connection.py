@@ -4,6 +4,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -490,6 +492,42 @@ def test_large_messages_go_both_ways_through_tls(pki: tuple[Path, Issued, ssl.SS
     run(scenario)
     assert device.messages == [(b"back", payload), (b"back", b"small")]
     assert device.lost == []
+
+
+def test_a_broker_that_ends_tls_but_not_tcp_has_ended_the_session(pki: tuple[Path, Issued, ssl.SSLContext]) -> None:
+    folder, root, _context = pki
+    device = Device()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.cert.pem", folder / "server.key.pem")
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(incoming, outgoing, server_side=True)
+
+    async def read(peer: Peer, step: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                peer.writer.write(outgoing.read())
+                incoming.write(await peer.reader.read(65536))
+
+    async def script(peer: Peer) -> None:
+        await read(peer, server.do_handshake)
+        await read(peer, lambda: server.read(1024))
+        server.write(b"\x20\x02\x00\x00" + codec.publish(b"t", b"the last"))
+        with suppress(ssl.SSLWantReadError):
+            server.unwrap()
+        peer.writer.write(outgoing.read())
+        await until(lambda: bool(device.lost))
+
+    async def scenario() -> None:
+        async with broker(script) as plain:
+            target = replace(plain, tls=True, root=str(folder / "root.cert.pem"))
+            await device.open(target, device_of(folder, "dev", root))
+            await until(lambda: bool(device.lost))
+
+    run(scenario)
+    assert device.messages == [(b"t", b"the last")]
+    assert "was closed by the broker" in str(device.lost[0])
 
 
 def test_who_is_not_who(pki: tuple[Path, Issued, ssl.SSLContext]) -> None:
