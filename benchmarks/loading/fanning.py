@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""S3's scenario: P publishers send a message a second each, S subscribers stamp and forward each of them.
+
+That is P x (1 + 2S) messages a second. Ours is a process of `iotops loadtest`, asked as that asks it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.loading import cost, s3
+from benchmarks.loading.bench import Bench, node_modules
+from benchmarks.loading.child import ROOT
+from iotops.loadtest.connection import Connection, Options
+from iotops.loadtest.identities import Identity
+from iotops.loadtest.plan import Plan
+from iotops.loadtest.result import Result
+
+_SETTLE = 2.0  # seconds between the last connection and what is measured
+_PATIENCE = 120.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one side: seconds until all were connected, MB, part of one core, part of the forwarded messages expected."""
+
+    start: float
+    memory: float
+    processor: float
+    sustained: float
+
+
+def against_s3(bench: Bench) -> None:
+    """Compare with S3's architecture."""
+    publishers, subscribers, seconds = (20, 3, 3) if bench.quick else (94, 6, 20)
+    modules = node_modules()
+    if not modules:
+        return
+    names = bench.names(publishers + subscribers + 1)
+    observer = Identity.at(bench.devices, names[-1])
+    with s3.running(
+        modules, bench.broker.target, bench.devices, names[:publishers], names[publishers:-1], _PATIENCE
+    ) as theirs:
+        time.sleep(_SETTLE)
+        before = theirs.processor()
+        rate = _observe(bench, observer, seconds)
+        part = (theirs.processor() - before) / seconds
+        of_s3 = Cost(theirs.start_seconds, theirs.memory(), part, rate / (publishers * subscribers))
+    with _ours(bench, names[:-1], publishers, _SETTLE + seconds + 1) as ours:
+        time.sleep(_SETTLE)
+        before = cost.processor(cost.tree(ours.pid))
+        rate = _observe(bench, observer, seconds)
+        part = (cost.processor(cost.tree(ours.pid)) - before) / seconds
+        memory = cost.memory(cost.tree(ours.pid))
+        of_ours = Cost(ours.start_seconds, memory, part, rate / (publishers * subscribers))
+    print(f"\nS3's scenario, {publishers} publishers and {subscribers} subscribers\n")
+    print("| | start | memory | of one core | forwarded |\n|---|---|---|---|---|")
+    for label, each in (("S3's architecture", of_s3), ("ours", of_ours)):
+        print(f"| {label} | {each.start:.2f} s | {each.memory:.0f} MB | {each.processor:.1%} | {each.sustained:.1%} |")
+    for key, ours_is, s3_is in (
+        ("memory_vs_s3", of_ours.memory, of_s3.memory),
+        ("start_vs_s3", of_ours.start, of_s3.start),
+        ("cpu_vs_s3", of_ours.processor, of_s3.processor),
+    ):
+        bench.figures[key] = round(ours_is / s3_is, 4)
+        print(f"{key}: 1/{s3_is / ours_is:.1f}")
+
+
+def scenario(bench: Bench) -> None:
+    """Run it at the size that S3 names for a host."""
+    publishers, subscribers, seconds = (100, 10, 4) if bench.quick else (487, 20, 30)
+    names = bench.names(publishers + subscribers)
+    with _ours(bench, names, publishers, seconds) as ours:
+        time.sleep(1)
+        before, broker = cost.processor(cost.tree(ours.pid)), bench.broker_processor()
+        time.sleep(seconds - 2)
+        part = (cost.processor(cost.tree(ours.pid)) - before) / (seconds - 2)
+        of_broker = (bench.broker_processor() - broker) / (seconds - 2)
+        memory = cost.memory(cost.tree(ours.pid))
+        result = ours.result()
+    print(f"\nS3's scenario, {publishers} publishers and {subscribers} subscribers: {result}")
+    print(part, of_broker, memory, ours.start_seconds)
+
+
+@dataclass
+class _Ours:
+    """A process of ours that is connected and was told to start."""
+
+    process: subprocess.Popen[str]
+    start_seconds: float
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def result(self) -> Result:
+        """What it found, when it has ended."""
+        return Result.from_json(_next(self.process, "result"))
+
+
+@contextmanager
+def _ours(bench: Bench, names: list[str], publishers: int, seconds: float) -> Iterator[_Ours]:
+    plan = Plan(
+        scenario="fan-out",
+        targets=(bench.broker.target,),
+        names=tuple(names),
+        identities=str(bench.devices),
+        publishers=publishers,
+        subscribers=len(names) - publishers,
+        duration=seconds,
+        ramp=2000,
+    )
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "iotops.loadtest.generator"],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        _tell(process, {"plan": plan.to_json(), "share": 0, "of": 1})
+        _next(process, "ready")
+        took = time.perf_counter() - started
+        _tell(process, {"start": time.time() + 0.1})
+        yield _Ours(process, took)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _tell(process: subprocess.Popen[str], line: dict[str, Any]) -> None:
+    assert process.stdin  # noqa: S101
+    process.stdin.write(json.dumps(line) + "\n")
+    process.stdin.flush()
+
+
+def _next(process: subprocess.Popen[str], event: str) -> dict[str, Any]:
+    assert process.stdout  # noqa: S101
+    for line in process.stdout:
+        found: dict[str, Any] = json.loads(line)
+        if found.get("event") == event:
+            return found
+    raise RuntimeError(f"the generator has ended without {event}")
+
+
+def _observe(bench: Bench, identity: Identity, seconds: float) -> float:
+    """Forwarded messages a second that one more subscriber gets."""
+
+    async def run() -> int:
+        heard = 0
+
+        def hear(_topic: bytes, _payload: bytes) -> None:
+            nonlocal heard
+            heard += 1
+
+        options = Options(identity.name)
+        lost: list[Exception] = []
+        connection = await Connection.open(bench.broker.target, identity, options, on_message=hear, on_lost=lost.append)
+        await connection.subscribe("loadtest", 0)
+        await asyncio.sleep(seconds)
+        await connection.close()
+        return heard
+
+    return asyncio.run(run()) / seconds
+
+
+__all__ = ["against_s3", "scenario"]
