@@ -7,7 +7,7 @@ many); memory is PSS and processor time is of /proc, the broker's apart.
 
 Sections can be named; without any, all are run. The last line is JSON. ``memory_vs_s3``, ``start_vs_s3`` and
 ``cpu_vs_s3``: ours as a part of S3's architecture, with 94 publishers and 6 subscribers. ``vs_locust``: messages for
-the same processor time, the lower of QoS 0 and 1. ``kb_per_connection``: memory. ``sustained``: part of the messages of
+the same processor time, as many of QoS 0 as of 1. ``kb_per_connection``: memory. ``sustained``: part of the messages of
 S3's scenario, with 487 publishers and 20 subscribers, that arrived. ``--quick`` runs smaller forms. What was not
 measured is null.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.loading import connecting, fanning, throughput
-from benchmarks.loading.bench import Bench
+from benchmarks.loading.bench import Bench, python_with_locust
 from tests.mosquitto import mosquitto
 
 SECTIONS = {
@@ -43,13 +43,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument("--quick", action="store_true", help="smaller forms, under a minute")
+    parser.add_argument("--locust", metavar="PYTHON", default=python_with_locust(), help="one that has Locust")
     arguments = parser.parse_args()
     if unknown := set(arguments.sections) - set(SECTIONS):
         parser.error(f"no section {', '.join(sorted(unknown))}: give some of {', '.join(SECTIONS)}")
+    if not arguments.locust:
+        print("not measured: Locust (no Python with it: see --locust)")
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the broker's and the generators' too
     with tempfile.TemporaryDirectory() as temporary, mosquitto(Path(temporary)) as broker:
-        bench = Bench(broker, Path(temporary), arguments.quick)
+        bench = Bench(broker, Path(temporary), arguments.quick, arguments.locust)
         for name in arguments.sections or SECTIONS:
             SECTIONS[name](bench)
     print(json.dumps({key: bench.figures.get(key) for key in dict.fromkeys((*KEYS, *bench.figures))}))

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ _PATIENCE = 180.0  # seconds that a generator may take for all that it is asked
 
 @dataclass
 class Bench:
-    """A running broker, devices below its CA, and the figures so far."""
+    """A running broker, devices below its CA, and the figures so far. ``locust``: a Python that has it, or ""."""
 
     broker: Mosquitto
     directory: Path
     quick: bool
+    locust: str = ""
     figures: dict[str, float | None] = field(default_factory=dict)
 
     @property
@@ -70,19 +72,26 @@ class Bench:
 OURS: list[str | Path] = [sys.executable, "-m", "benchmarks.loading.ours"]
 
 
-def generators() -> dict[str, list[str | Path]]:
-    """Commands of those that can be had here; what is missing is said."""
+def generators(bench: Bench) -> dict[str, list[str | Path]]:
+    """Commands of those that can be had here."""
     found: dict[str, list[str | Path]] = {"ours": OURS}
-    if node_modules():
-        found["mqtt.js"] = ["node", ROOT / "benchmarks/loading/mqttjs.mjs", MODULES]
-    python = _python_with_locust()
-    if python:
-        found["Locust"] = [python, "-m", "benchmarks.loading.locust_user"]
-    else:
-        print("not measured: Locust (no environment has it)")
+    if modules := node_modules():
+        found["mqtt.js"] = ["node", ROOT / "benchmarks/loading/mqttjs.mjs", modules]
+    if bench.locust:
+        found["Locust"] = [bench.locust, "-m", "benchmarks.loading.locust_user"]
+        found["Locust, with selectors"] = [*found["Locust"], "selectors"]
     return found
 
 
+def python_with_locust() -> str:
+    """The Python that has Locust: the one that runs, that of its own environment, or "" for none."""
+    if importlib.util.find_spec("locust"):
+        return sys.executable
+    own = ROOT / ".venv-locust/bin/python"
+    return str(own) if own.exists() else ""
+
+
+@cache  # what is missing is said once
 def node_modules() -> Path | None:
     """The folder of S3's SDK and mqtt.js, installed from the npm registry as their lock says."""
     if not shutil.which("npm"):
@@ -101,11 +110,4 @@ def node_modules() -> Path | None:
     return MODULES
 
 
-def _python_with_locust() -> str | None:
-    if importlib.util.find_spec("locust"):
-        return sys.executable
-    own = ROOT / ".venv-locust/bin/python"
-    return str(own) if own.exists() else None
-
-
-__all__ = ["OURS", "Bench", "generators", "node_modules"]
+__all__ = ["OURS", "Bench", "generators", "node_modules", "python_with_locust"]

@@ -16,7 +16,7 @@ def connections(bench: Bench) -> None:
     count = 100 if bench.quick else 300
     print(f"\n{count} devices of one process connect, 50 at a time\n")
     print("| | a second | processor each | of the broker | memory each |\n|---|---|---|---|---|")
-    for label, command in generators().items():
+    for label, command in generators(bench).items():
         rate, processor, broker, memory = _connect(bench, command, count)
         print(f"| {label} | {rate:.0f} | {processor:.1f} ms | {broker:.1f} ms | {memory:.0f} kB |")
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Locust with its own MQTT user in one process, asked through standard input (child.py): connect, subscribe, publish.
 
-Users are Locust's as it comes, with its selectors instead of select(), which ends at about 340 connections over TLS.
+The time that each message was on its way goes into Locust's statistics, by the event that Locust has for that: its user
+does so with what is published, what is received is left to whoever uses it. ``selectors`` as an argument: the way to
+wait that Locust offers for more than 340 connections of a process, where select() ends; it is slower.
 """
 
 from __future__ import annotations
@@ -18,33 +20,25 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
+from gevent.event import Event  # noqa: E402
 from locust.contrib.mqtt import MqttUser  # noqa: E402
 from locust.env import Environment  # noqa: E402
 
-PAYLOAD = b"x" * 64
+PAD = b"x" * 48
 CHUNK, LAG = 10, 4000
-
-
-class Device(MqttUser):
-    """One user."""
-
-    abstract = True
-    use_loop_selectors = True
+SELECTORS = "selectors" in sys.argv[1:]
 
 
 class Generator:
-    """Users, and the messages that those of them have got which subscribe."""
+    """Users, and what those of them have got which subscribe."""
 
     def __init__(self) -> None:
         self._environment = Environment()
-        self._runner = self._environment.create_local_runner()  # statistics are kept by it
-        self._users: list[Device] = []
+        self._runner = self._environment.create_local_runner()  # which keeps the statistics
+        self._users: list[MqttUser] = []
         self._received = 0
-        self._acknowledged = 0
-        self._environment.events.request.add_listener(self._count)
-
-    def _count(self, name: str, **_fields: Any) -> None:
-        self._acknowledged += name.startswith("publish")
+        self._awaited = sys.maxsize  # of the received ones
+        self._enough = Event()
 
     def ready(self, _question: dict[str, Any]) -> dict[str, Any]:
         """All is loaded."""
@@ -52,28 +46,47 @@ class Generator:
 
     def connect(self, question: dict[str, Any]) -> dict[str, Any]:
         """Connect devices, so many at a time."""
-        directory = Path(question["devices"])
         started = time.perf_counter()
         for name in question["names"]:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.load_verify_locations(question["root"])
-            context.load_cert_chain(directory / f"{name}.cert.pem", directory / f"{name}.key.pem")
-            kind = type(
-                "One",
-                (Device,),
-                {"host": question["host"], "port": question["port"], "client_id": name, "tls_context": context},
-            )
-            user = kind(self._environment)
-            user.client.on_message = self._hear
-            self._users.append(user)
-            while len(self._users) - sum(each.client.is_connected() for each in self._users) >= question["parallel"]:
+            self._users.append(self._user(question, name))
+            while len(self._users) - self._connected() >= question["parallel"]:
                 gevent.sleep(0.005)
-        while not all(user.client.is_connected() for user in self._users):
+        while self._connected() < len(self._users):
             gevent.sleep(0.005)
         return {"seconds": time.perf_counter() - started}
 
-    def _hear(self, *_arguments: Any) -> None:
+    def _user(self, question: dict[str, Any], name: str) -> MqttUser:
+        files = Path(question["devices"]) / name
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(question["root"])
+        context.load_cert_chain(f"{files}.cert.pem", f"{files}.key.pem")
+        own = {"client_id": name, "tls_context": context, "use_loop_selectors": SELECTORS}
+        kind = type("Device", (MqttUser,), {"host": question["host"], "port": question["port"], **own})
+        user: MqttUser = kind(self._environment)
+        user.client.on_message = self._hear
+        return user
+
+    def _connected(self) -> int:
+        return sum(user.client.is_connected() for user in self._users)
+
+    def _hear(self, _client: Any, _userdata: Any, message: Any) -> None:
+        self._environment.events.request.fire(
+            request_type="MQTT",
+            name="receive",
+            response_time=(time.monotonic_ns() - int(message.payload[:16])) / 1e6,
+            response_length=len(message.payload),
+            exception=None,
+            context={},
+        )
         self._received += 1
+        if self._received == self._awaited:
+            self._enough.set()
+
+    def _until_received(self, count: int) -> None:
+        if self._received < count:  # without looking again and again, which would cost processor time
+            self._awaited = count
+            self._enough.clear()
+            self._enough.wait()
 
     def subscribe(self, question: dict[str, Any]) -> dict[str, Any]:
         """Let the last ones listen to all topics of the benchmark."""
@@ -86,17 +99,18 @@ class Generator:
         """Publish as fast as the subscribers get it."""
         count, messages, qos = question["publishers"], question["messages"], question["qos"]
         publishers, copies = self._users[:count], question["subscribers"]
-        self._received = self._acknowledged = sent = 0
+        total = self._runner.stats.total
+        self._received, sent, before = 0, 0, total.num_requests
         started = time.perf_counter()
         for _ in range(0, messages, CHUNK):
             for number, user in enumerate(publishers):
                 for _ in range(CHUNK):
-                    user.client.publish(f"bench/{number}", PAYLOAD, qos)
+                    user.client.publish(f"bench/{number}", b"%016d%s" % (time.monotonic_ns(), PAD), qos)
             sent += CHUNK * count
             gevent.sleep(0)
-            while sent * copies - self._received > LAG:
-                gevent.sleep(0.0005)
-        while self._received < sent * copies or self._acknowledged < sent:
+            self._until_received(sent * copies - LAG)
+        self._until_received(sent * copies)
+        while total.num_requests - before < sent * (1 + copies):
             gevent.sleep(0.001)
         return {"messages": sent * (1 + copies), "seconds": time.perf_counter() - started}
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from iotops.loadtest.identities import Identity
     from iotops.loadtest.target import Target
 
+_RECORD = 16 << 10  # bytes at most (RFC 8446, 5.1); a read never gives more than one record
 _READ = memoryview(bytearray(256 << 10))  # one for all: a loop reads one connection at a time
+_ROOM = len(_READ) - _RECORD
 
 
 @lru_cache(64)
@@ -79,17 +81,18 @@ class Channel:
                 return b""
         size = 0
         pieces = []
-        while incoming.pending or tls.pending():
+        read = tls.read
+        while incoming.pending:
             try:
-                read = cast(int, tls.read(len(_READ) - size, _READ[size:]))
+                count = cast(int, read(_RECORD, _READ[size:]))
             except ssl.SSLWantReadError:
                 break
-            if not read:
+            if not count:
                 self.finished = True
                 break
-            size += read
-            if size == len(_READ):
-                pieces.append(bytes(_READ))
+            size += count
+            if size > _ROOM:
+                pieces.append(bytes(_READ[:size]))
                 size = 0
         last = bytes(_READ[:size])
         return b"".join((*pieces, last)) if pieces else last
