@@ -78,6 +78,7 @@ bench: .venv/test .venv-awscli/ok ## site.yml against the same work by hand; wha
 	python benchmarks/replication.py
 	python benchmarks/provisioning.py
 	python benchmarks/device_memory.py
+	python benchmarks/loadtest.py
 
 build: .venv/test ## Collection tarball and wheel in dist/
 	ansible-galaxy collection build --force --output-path dist
