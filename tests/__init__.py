@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tests. A package, because gmqtt installs one of the same name, which would be found instead of a mere folder."""
+"""The tests; a package, since libraries install one of that name, too."""
