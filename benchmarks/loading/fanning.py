@@ -21,6 +21,7 @@ from benchmarks.loading.bench import Bench, node_modules
 from benchmarks.loading.child import ROOT
 from iotops.loadtest.connection import Connection, Options
 from iotops.loadtest.identities import Identity
+from iotops.loadtest.measures import percentiles
 from iotops.loadtest.plan import Plan
 from iotops.loadtest.result import Result
 
@@ -76,18 +77,34 @@ def against_s3(bench: Bench) -> None:
 
 def scenario(bench: Bench) -> None:
     """Run it at the size that S3 names for a host."""
-    publishers, subscribers, seconds = (100, 10, 4) if bench.quick else (487, 20, 30)
-    names = bench.names(publishers + subscribers)
-    with _ours(bench, names, publishers, seconds) as ours:
+    publishers, subscribers, seconds = (100, 10, 5) if bench.quick else (487, 20, 30)
+    watched = seconds - 2
+    with _ours(bench, bench.names(publishers + subscribers), publishers, seconds) as ours:
         time.sleep(1)
-        before, broker = cost.processor(cost.tree(ours.pid)), bench.broker_processor()
-        time.sleep(seconds - 2)
-        part = (cost.processor(cost.tree(ours.pid)) - before) / (seconds - 2)
-        of_broker = (bench.broker_processor() - broker) / (seconds - 2)
-        memory = cost.memory(cost.tree(ours.pid))
+        before, broker = cost.processor([ours.pid]), bench.broker_processor()
+        time.sleep(watched)
+        part = (cost.processor([ours.pid]) - before) / watched
+        of_broker = (bench.broker_processor() - broker) / watched
+        memory = cost.memory([ours.pid])
         result = ours.result()
-    print(f"\nS3's scenario, {publishers} publishers and {subscribers} subscribers: {result}")
-    print(part, of_broker, memory, ours.start_seconds)
+    counts, latencies = result.counts, dict(percentiles(result.latencies["end_to_end"]))
+    passed, due = counts["sent"] + result.received + counts["forwarded"], counts["due"] * (1 + 2 * subscribers)
+    bench.figures |= {
+        "sustained": round(passed / due, 5),
+        "scenario_cpu": round(part, 3),
+        "scenario_mb": round(memory, 1),
+        "scenario_start": round(ours.start_seconds, 2),
+        "scenario_p99_ms": round(latencies["p99"] / 1000, 1),
+    }
+    print(f"\nS3's scenario, {publishers} publishers and {subscribers} subscribers for {seconds} s")
+    print(f"{passed / seconds:,.0f} messages a second, {passed / due:.3%} of those due")
+    print(f"{result.lost} lost, {counts['duplicates']} twice, {counts['reordered']} out of order")
+    print(
+        f"connected after {ours.start_seconds:.2f} s, {memory:.0f} MB, {part:.0%} of one core, broker {of_broker:.0%}"
+    )
+    print("from due to received: " + ", ".join(f"{name} {value / 1000:.1f} ms" for name, value in latencies.items()))
+    for line in result.limits:
+        print(line)
 
 
 @dataclass
@@ -144,8 +161,11 @@ def _next(process: subprocess.Popen[str], event: str) -> dict[str, Any]:
     assert process.stdout  # noqa: S101
     for line in process.stdout:
         found: dict[str, Any] = json.loads(line)
-        if found.get("event") == event:
+        kind = found.pop("event")
+        if kind == event:
             return found
+        if kind == "error":
+            raise RuntimeError(found["message"])
     raise RuntimeError(f"the generator has ended without {event}")
 
 
