@@ -9,9 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from iotops.device.errors import DeviceError
+from iotops.loadtest.errors import LoadTestError
 from iotops.sandbox.errors import SandboxError
 
-_COMMANDS = ("sandbox", "device")
+_COMMANDS = ("sandbox", "device", "loadtest")
 
 
 def build_parser(first: str = "") -> argparse.ArgumentParser:
@@ -32,9 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = build_parser(words[0] if words else "").parse_args(words)
         return int(arguments.run(arguments))
-    except (SandboxError, DeviceError) as error:
+    except (SandboxError, DeviceError, LoadTestError) as error:
         print(f"iotops: {error}", file=sys.stderr)
-        return error.code if isinstance(error, DeviceError) else 2
+        return 2 if isinstance(error, SandboxError) else error.code
     except (BrokenPipeError, KeyboardInterrupt):
         return 130
 
