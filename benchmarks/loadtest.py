@@ -31,6 +31,7 @@ SECTIONS = {
     "connections": connecting.connections,
     "rate": connecting.rate,
     "messages": throughput.messages,
+    "accounted": throughput.accounted,
     "s3": fanning.against_s3,
     "scenario": fanning.scenario,
     "many": connecting.many,

@@ -7,23 +7,16 @@ That is P x (1 + 2S) messages a second. Ours is a process of `iotops loadtest`, 
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from benchmarks.loading import cost, s3
 from benchmarks.loading.bench import Bench, node_modules
-from benchmarks.loading.child import ROOT
+from benchmarks.loading.program import running
 from iotops.loadtest.connection import Connection, Options
 from iotops.loadtest.identities import Identity
 from iotops.loadtest.measures import percentiles
 from iotops.loadtest.plan import Plan
-from iotops.loadtest.result import Result
 
 _SETTLE = 2.0  # seconds between the last connection and what is measured
 _PATIENCE = 120.0
@@ -55,7 +48,7 @@ def against_s3(bench: Bench) -> None:
         rate = _observe(bench, observer, seconds)
         part = (theirs.processor() - before) / seconds
         of_s3 = Cost(theirs.start_seconds, theirs.memory(), part, rate / (publishers * subscribers))
-    with _ours(bench, names[:-1], publishers, _SETTLE + seconds + 1) as ours:
+    with running(_plan(bench, names[:-1], publishers, _SETTLE + seconds + 1)) as ours:
         time.sleep(_SETTLE)
         before = cost.processor(cost.tree(ours.pid))
         rate = _observe(bench, observer, seconds)
@@ -79,7 +72,7 @@ def scenario(bench: Bench) -> None:
     """Run it at the size that S3 names for a host."""
     publishers, subscribers, seconds = (100, 10, 5) if bench.quick else (487, 20, 30)
     watched = seconds - 2
-    with _ours(bench, bench.names(publishers + subscribers), publishers, seconds) as ours:
+    with running(_plan(bench, bench.names(publishers + subscribers), publishers, seconds)) as ours:
         time.sleep(1)
         before, broker = cost.processor([ours.pid]), bench.broker_processor()
         time.sleep(watched)
@@ -107,25 +100,8 @@ def scenario(bench: Bench) -> None:
         print(line)
 
 
-@dataclass
-class _Ours:
-    """A process of ours that is connected and was told to start."""
-
-    process: subprocess.Popen[str]
-    start_seconds: float
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def result(self) -> Result:
-        """What it found, when it has ended."""
-        return Result.from_json(_next(self.process, "result"))
-
-
-@contextmanager
-def _ours(bench: Bench, names: list[str], publishers: int, seconds: float) -> Iterator[_Ours]:
-    plan = Plan(
+def _plan(bench: Bench, names: list[str], publishers: int, seconds: float) -> Plan:
+    return Plan(
         scenario="fan-out",
         targets=(bench.broker.target,),
         names=tuple(names),
@@ -135,38 +111,6 @@ def _ours(bench: Bench, names: list[str], publishers: int, seconds: float) -> It
         duration=seconds,
         ramp=2000,
     )
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "iotops.loadtest.generator"],
-        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        _tell(process, {"plan": plan.to_json(), "share": 0, "of": 1})
-        _next(process, "ready")
-        took = time.perf_counter() - started
-        _tell(process, {"start": time.time() + 0.1})
-        yield _Ours(process, took)
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def _tell(process: subprocess.Popen[str], line: dict[str, Any]) -> None:
-    assert process.stdin  # noqa: S101
-    process.stdin.write(json.dumps(line) + "\n")
-    process.stdin.flush()
-
-
-def _next(process: subprocess.Popen[str], event: str) -> dict[str, Any]:
-    assert process.stdout  # noqa: S101
-    for line in process.stdout:
-        found: dict[str, Any] = json.loads(line)
-        kind = found.pop("event")
-        if kind == event:
-            return found
-        if kind == "error":
-            raise RuntimeError(found["message"])
-    raise RuntimeError(f"the generator has ended without {event}")
 
 
 def _observe(bench: Bench, identity: Identity, seconds: float) -> float:

@@ -92,7 +92,7 @@ class Generator:
         """Let the last ones listen to all topics of the benchmark."""
         for user in self._users[-question["count"] :]:
             user.client.subscribe("bench/+", 1)
-        gevent.sleep(1)
+        gevent.sleep(0.5)
         return {}
 
     def publish(self, question: dict[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
+from benchmarks.loading import cost
 from benchmarks.loading.bench import Bench, generators
 from benchmarks.loading.child import Child
+from benchmarks.loading.program import running
+from iotops.loadtest.plan import Plan
 
 PUBLISHERS, SUBSCRIBERS = 20, 4
 
@@ -26,11 +30,11 @@ def messages(bench: Bench) -> None:
     print("| | QoS | a second | processor each | of the broker |\n|---|---|---|---|---|")
     speeds: dict[tuple[str, int], Speed] = {}
     for label, command in generators(bench).items():
-        with bench.generator(command) as running:
-            running.ask(**bench.connecting(bench.names(PUBLISHERS + SUBSCRIBERS)))
-            running.ask(what="subscribe", count=SUBSCRIBERS)
+        with bench.generator(command) as asked:
+            asked.ask(**bench.connecting(bench.names(PUBLISHERS + SUBSCRIBERS)))
+            asked.ask(what="subscribe", count=SUBSCRIBERS)
             for qos in (0, 1):
-                speed = speeds[label, qos] = _publish(bench, running, label, qos)
+                speed = speeds[label, qos] = _publish(bench, asked, label, qos)
                 print(f"| {label} | {qos} | {speed.rate:,.0f} | {speed.processor:.1f} us | {speed.broker:.1f} us |")
     for qos in (0, 1):
         bench.figures[f"qos{qos}_per_second"] = round(speeds["ours", qos].rate)
@@ -47,16 +51,48 @@ def _ratios(speeds: dict[tuple[str, int], Speed], label: str) -> tuple[list[floa
     return [round(other / own, 1) for other, own in zip(theirs, ours, strict=True)], round(sum(theirs) / sum(ours), 1)
 
 
-def _publish(bench: Bench, running: Child, label: str, qos: int) -> Speed:
-    each = (200 if bench.quick else 1000) if label.startswith("Locust") else (1000 if bench.quick else 5000)
-    processor, broker = running.processor(), bench.broker_processor()
-    answer = running.ask(what="publish", publishers=PUBLISHERS, subscribers=SUBSCRIBERS, messages=each, qos=qos)
+def _publish(bench: Bench, asked: Child, label: str, qos: int) -> Speed:
+    each = (100 if bench.quick else 1000) if label.startswith("Locust") else (1000 if bench.quick else 5000)
+    processor, broker = asked.processor(), bench.broker_processor()
+    answer = asked.ask(what="publish", publishers=PUBLISHERS, subscribers=SUBSCRIBERS, messages=each, qos=qos)
     count = answer["messages"]
     return Speed(
         count / answer["seconds"],
-        (running.processor() - processor) / count * 1e6,
+        (asked.processor() - processor) / count * 1e6,
         (bench.broker_processor() - broker) / count * 1e6,
     )
 
 
-__all__ = ["messages"]
+def accounted(bench: Bench) -> None:
+    """Let `iotops loadtest` carry a given rate, with each message counted by its number and timed."""
+    seconds, watched = (3, 1) if bench.quick else (12, 10)
+    names = bench.names(PUBLISHERS + SUBSCRIBERS)
+    print(f"\n`iotops loadtest`, one process, {PUBLISHERS} publishers, {SUBSCRIBERS} subscribers, on schedule\n")
+    print("| QoS | wanted | arrived | of one core | p99 |\n|---|---|---|---|---|")
+    for qos, wanted in ((0, 100_000), (1, 80_000)):
+        plan = Plan(
+            scenario="telemetry",
+            targets=(bench.broker.target,),
+            names=tuple(names),
+            identities=str(bench.devices),
+            publishers=PUBLISHERS,
+            subscribers=SUBSCRIBERS,
+            rate=wanted / PUBLISHERS / (1 + SUBSCRIBERS),
+            duration=seconds,
+            qos=qos,
+            ramp=2000,
+            drain=1,
+        )
+        with running(plan) as ours:
+            time.sleep(1)
+            before = cost.processor([ours.pid])
+            time.sleep(watched)
+            part = (cost.processor([ours.pid]) - before) / watched
+            result = ours.result()
+        arrived = (result.counts["sent"] + result.received) / (result.counts["due"] * (1 + SUBSCRIBERS))
+        p99 = result.latencies["end_to_end"].get_value_at_percentile(99) / 1000
+        bench.figures[f"qos{qos}_accounted"] = round(arrived, 5)
+        print(f"| {qos} | {wanted:,} a second | {arrived:.3%} | {part:.0%} | {p99:.0f} ms |")
+
+
+__all__ = ["accounted", "messages"]
