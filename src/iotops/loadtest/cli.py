@@ -14,8 +14,8 @@ from typing import Any
 
 from iotops.loadtest.errors import LoadTestError
 
-_EXIT_CODES = """exit codes: 0 the load was put on, and the report says what came of it; 1 a generator died, or no device
-ever got in; 2 bad input; 130 stopped with ctrl-C, with the report so far"""
+_EXIT_CODES = """exit codes: 0 the load was put on, and the report says what came of it; 1 a generator died, or no
+device ever got in; 2 bad input; 130 stopped with ctrl-C, with the report so far"""
 _MQTT = {"3.1.1": 4, "5": 5}
 _EVERY = 5.0  # seconds between two lines of progress
 _SAVE_EVERY = 60.0  # seconds between two reports of a soak
