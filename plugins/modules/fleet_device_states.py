@@ -14,7 +14,8 @@ description:
     for one. Every region makes its own registry what the rows say.
   - The rows are written no faster than a share of the quotas of AWS IoT allows, and than the regions follow; at the end
     it waits until every region has applied them.
-  - A device without a row is an error, before anything is written. One that cannot become that is left alone and named.
+  - A device without a row is an error, before anything is written, unless O(ignore_unknown) is true. One that cannot
+    become that is left alone and named.
   - There is no other state than the rows, so a run that was killed is finished by running it again.
 author:
   - The iotops.fleet maintainers (@iotops)
@@ -38,6 +39,10 @@ options:
   reason:
     description: Why, kept in the rows until the next change of state.
     type: str
+  ignore_unknown:
+    description: Pass over devices without a row.
+    type: bool
+    default: false
   regions:
     description: Regions that are to follow. Their quotas count, and they are waited for.
     type: list
@@ -150,6 +155,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "devices_file": {"type": "path"},
     "state": {"type": "str", "choices": ["ACTIVE", "SUSPENDED", "DELETED"], "required": True},
     "reason": {"type": "str"},
+    "ignore_unknown": {"type": "bool", "default": False},
     "regions": {"type": "list", "elements": "str", "required": True},
     "quota_share": {"type": "float", "default": 0.5},
     "wait": {"type": "bool", "default": True},
@@ -192,7 +198,7 @@ def decide(module: AnsibleAWSModule) -> dict[str, Any]:
     followers, calls = followers_of(module), CALLS[params["state"]]
     quotas = [read_quotas(module.client("service-quotas", region=each), each, calls) for each in params["regions"]]
     budget = Budget(quotas, params["quota_share"], clock=time.monotonic, calls=calls)
-    outlook = decider.outlook(names)
+    outlook = decider.outlook(names, ignore_unknown=params["ignore_unknown"])
     foreseen = expected(outlook, budget, quotas)
     written, missing = 0, []
     if not module.check_mode:

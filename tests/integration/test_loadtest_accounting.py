@@ -138,6 +138,7 @@ def above(histogram: HdrHistogram, microseconds: int) -> int:
     )
 
 
+@pytest.mark.defect("S3-25")
 def test_what_a_broker_loses_and_repeats_is_what_the_report_says(broker: Target, tmp_path: Path) -> None:
     proxy = Proxy(broker, faulty=True)
 
@@ -156,6 +157,7 @@ def test_what_a_broker_loses_and_repeats_is_what_the_report_says(broker: Target,
     assert "100 lost (1 %), 50 duplicates (0.5 %)" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.defect("S3-25")
 def test_a_stall_is_seen_by_all_messages_that_were_due_meanwhile(broker: Target) -> None:
     """200 ms of 6 s are 3 % of the messages; of those only 100 a device were sent and waited for their PUBACK."""
     proxy = Proxy(broker)
@@ -181,6 +183,7 @@ def test_a_stall_is_seen_by_all_messages_that_were_due_meanwhile(broker: Target)
     assert p99 >= 80_000
 
 
+@pytest.mark.defect("S3-24")
 def test_every_subscriber_sends_on_what_every_publisher_sends(broker: Target) -> None:
     heard: list[bytes] = []
     wanted = plan("fan-out", broker, publishers=6, subscribers=3, rate=5.0, duration=2.0, prefix="fan")
@@ -218,6 +221,7 @@ def test_a_device_that_is_new_is_in_when_a_message_of_it_is_acknowledged(broker:
     assert result.seconds < 20
 
 
+@pytest.mark.defect("S3-23")
 def test_devices_of_a_lost_region_go_on_in_the_other_one(broker: Target, tmp_path: Path) -> None:
     other = plain(tmp_path)
 

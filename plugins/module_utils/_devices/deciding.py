@@ -63,11 +63,11 @@ class Decider:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
-    def outlook(self, names: Sequence[str]) -> Outlook:
+    def outlook(self, names: Sequence[str], *, ignore_unknown: bool = False) -> Outlook:
         """Look at every device; nothing is written.
 
         Raises:
-            FleetError: one of them has no row.
+            FleetError: one of them has no row, unless those are ignored.
 
         """
         found, unknown = Outlook(), list[str]()
@@ -78,7 +78,7 @@ class Decider:
                         self._sort(rows[name], found)
                     else:
                         unknown.append(name)
-        if unknown:
+        if unknown and not ignore_unknown:
             more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
             raise FleetError(
                 f"{', '.join(unknown[:_NAMED])}{more}: no row in {self.replica.inventory} of {self.replica.region}, "

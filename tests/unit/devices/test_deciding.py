@@ -106,6 +106,11 @@ def test_names_without_a_row_end_it_before_anything_is_written() -> None:
     assert world.client.puts == 0
 
 
+def test_names_without_a_row_are_passed_over_where_that_is_wanted() -> None:
+    found = World(row("a")).decider.outlook(["n1", "a"], ignore_unknown=True)
+    assert (found.changing, found.refused) == ([Change("a", "ACTIVE", 1)], {})
+
+
 def test_a_device_costs_a_call_for_each_certificate_that_is_alive() -> None:
     many = {f"c{number}": "ACTIVE" for number in range(3)} | {"old": "REVOKED"}
     world = World(*(row(f"dev-{number}", **many) for number in range(10)))

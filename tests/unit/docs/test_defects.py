@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[3]
 DEFECTS = [
     *(f"S1-{number}" for number in range(1, 40)),
     *(f"S2-{number}" for number in range(1, 14)),
-    *(f"S3-{number}" for number in range(10, 22)),
+    *(f"S3-{number}" for number in range(10, 26)),
     *(f"S4-{number}" for number in range(1, 6)),
     *(f"D-{number}" for number in range(1, 19)),
 ]

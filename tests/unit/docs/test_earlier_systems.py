@@ -276,8 +276,8 @@ def test_a_device_of_a_load_test_publishes_its_own_and_hears_no_more_than_one_le
         found = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
         allowed[statement["Action"]] = [each.partition("${AWS::AccountId}:")[2] for each in found]
     me = "${!iot:Connection.Thing.ThingName}"
-    commands = "topic/loadtest/*/command"  # what one device of the test tells another one
-    assert allowed["iot:Publish"] == ["topic/loadtest", f"topic/loadtest/{me}", f"topic/loadtest/{me}/*", commands]
+    told = ["topic/loadtest/*/command", "topic/loadtest/*/response"]  # by one device of the test to another one
+    assert allowed["iot:Publish"] == ["topic/loadtest", f"topic/loadtest/{me}", *told]
     assert "topicfilter/loadtest/+" in allowed["iot:Subscribe"]
     assert not any("#" in each or "*" in each for each in allowed["iot:Subscribe"])
     assert allowed["iot:Receive"] == ["topic/loadtest/*"]

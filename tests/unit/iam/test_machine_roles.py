@@ -161,7 +161,7 @@ def test_certificate_identity_calls_no_service_and_is_granted_its_log_only() -> 
     [
         name
         for name in TEMPLATES
-        if name not in ("endpoint", "foundation", "global", "provisioning_table", "test_devices")
+        if name not in ("endpoint", "foundation", "global", "load_test", "provisioning_table", "test_devices")
     ],
 )
 def test_a_role_is_assumed_only_on_behalf_of_this_account(name: str) -> None:
