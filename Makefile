@@ -53,6 +53,9 @@ types: .venv/test ## mypy over the plugins and the package
 unit: .venv/test ## Unit tests
 	pytest -q -n 2 -m 'not long' tests/unit
 
+# Half of a module's start is compiling what Ansible sends; tests start thousands.
+molecule integration faults e2e test-long: export PYTHONPATH := $(CURDIR)/tests/bytecode
+
 molecule: .venv/test ## Every role on a shared sandbox
 	molecule test --all
 
