@@ -174,22 +174,22 @@ def test_attributes_groups_and_policies_follow_the_row_and_go_with_it(deployment
 
 
 def test_what_somebody_just_changed_by_hand_is_not_undone_by_another_change(deployment: Deployment) -> None:
-    device = deployment.issue("by-hand")
+    device = deployment.issue("adrift")
     deployment.admit(device, HOME)
-    deployment.write(HOME, "by-hand", Attributes={"room": "7"})
-    settled_everywhere(deployment, "by-hand")
+    deployment.write(HOME, "adrift", Attributes={"room": "7"})
+    settled_everywhere(deployment, "adrift")
     iot, own = deployment.sandbox.client("iot", HOME), f"{deployment.application}-device"
     arn = f"arn:aws:iot:{HOME}:{deployment.sandbox.account_id}:cert/{device.id}"
-    iot.update_thing(thingName="by-hand", attributePayload={"attributes": {"room": "8"}, "merge": True})
+    iot.update_thing(thingName="adrift", attributePayload={"attributes": {"room": "8"}, "merge": True})
     iot.detach_policy(policyName=own, target=arn)
-    deployment.write(AWAY, "by-hand", Attributes={"room": "7", "floor": "2"})
-    settled_everywhere(deployment, "by-hand")
-    attributes = iot.describe_thing(thingName="by-hand")["attributes"]
+    deployment.write(AWAY, "adrift", Attributes={"room": "7", "floor": "2"})
+    settled_everywhere(deployment, "adrift")
+    attributes = iot.describe_thing(thingName="adrift")["attributes"]
     assert (attributes["room"], attributes["floor"]) == ("8", "2")
     assert deployment.policies_of(HOME, device) == []
-    deployment.start(HOME, "converge-device", {"ThingName": "by-hand", "Force": True})
+    deployment.start(HOME, "converge-device", {"ThingName": "adrift", "Force": True})
     eventually(lambda: deployment.policies_of(HOME, device) == [own])
-    assert iot.describe_thing(thingName="by-hand")["attributes"]["room"] == "7"
+    assert iot.describe_thing(thingName="adrift")["attributes"]["room"] == "7"
 
 
 def test_the_id_of_a_thing_that_was_made_again_is_noticed(deployment: Deployment) -> None:

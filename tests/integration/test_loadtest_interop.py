@@ -26,7 +26,7 @@ from tests.integration.sandbox.mqtt import issue as issue_for_sandbox
 from tests.mosquitto import Mosquitto, mosquitto
 
 NAMES = ["dev-1", "dev-2"]
-REGION = "eu-central-1"
+REGION = "eu-south-1"
 
 
 @pytest.fixture(scope="module")

@@ -117,10 +117,10 @@ def test_a_backlog_is_consumed_what_failed_is_redriven_and_queues_do_not_mix(
 
 def test_a_queue_takes_topics_without_a_thing(deployment: Deployment, publisher: Device) -> None:
     del publisher
-    queues.deploy(deployment, HOME, "load", "loadtest", ConsumerEnabled="true")
-    deployment.sandbox.client("iot-data", HOME).publish(topic="loadtest", payload=b'{"number": 1}', qos=1)
-    queue = Queue(deployment, "load")
-    assert eventually(lambda: queue.stored("loadtest")) == [1]
+    queues.deploy(deployment, HOME, "plain", "plain", ConsumerEnabled="true")
+    deployment.sandbox.client("iot-data", HOME).publish(topic="plain", payload=b'{"number": 1}', qos=1)
+    queue = Queue(deployment, "plain")
+    assert eventually(lambda: queue.stored("plain")) == [1]
 
 
 @pytest.mark.defect("S3-17")
