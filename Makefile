@@ -59,7 +59,7 @@ molecule integration faults e2e test-long: export PYTHONPATH := $(CURDIR)/tests/
 molecule: .venv/test ## Every role on a shared sandbox
 	molecule test --all
 
-integration: .venv/test .venv-awsiotsdk/ok ## Modules and state machines on the sandbox
+integration: .venv/test .venv-awsiotsdk/ok .venv-locust/ok ## Modules and state machines on the sandbox
 	@# by file: else both processes build the fleets that a file's tests share
 	pytest -q -n 2 --dist loadfile -m 'not long' tests/integration
 
@@ -69,11 +69,11 @@ faults: .venv/test ## What must hold whatever goes wrong: faults, a lost region,
 e2e: .venv/test ## The commands of the README, as a new user runs them
 	pytest -q -m 'not long' tests/e2e
 
-test-long: .venv/test .venv-awscli/ok .venv-pkilint/ok ## What needs more time than a CI run has
+test-long: .venv/test .venv-awscli/ok .venv-pkilint/ok .venv-locust/ok ## What needs more time than a CI run has
 	pytest -q -s -m long tests/faults
 	pytest -q -m long tests/unit tests/integration tests/e2e
 
-bench: .venv/test .venv-awscli/ok ## site.yml against the same work by hand; what it costs and takes that devices join; issuing; the check
+bench: .venv/test .venv-awscli/ok .venv-locust/ok ## site.yml against the same work by hand; what it costs and takes that devices join; issuing; the check
 	python benchmarks/site.py
 	python benchmarks/onboarding.py cost
 	python benchmarks/onboarding.py throughput

@@ -1,17 +1,37 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The charts of a report, as SVG without script."""
+"""The charts of a report, as SVG without script; their colours are variables of the page, which is light or dark."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 
 import pygal
 from pygal.style import CleanStyle
 
 from iotops.loadtest.result import Interval, Result
 
-_COLOURS = ("#1f5fbf", "#b3400f", "#0b6b4f", "#7a3aa8", "#6b5a00")
-_LABELS = 8  # on the axis of time
+_COLOURS = ("var(--first)", "var(--second)", "var(--third)")
+_DASHES = ("", "8,4", "2,4")  # colours alone are not seen by everyone
+_STYLE = CleanStyle(
+    font_family="system-ui, sans-serif",
+    colors=_COLOURS,
+    value_colors=("var(--ink)",) * len(_COLOURS),
+    background="transparent",
+    plot_background="transparent",
+    foreground="var(--ink)",
+    foreground_strong="var(--ink)",
+    foreground_subtle="var(--faint)",
+    guide_stroke_color="var(--faint)",
+    major_guide_stroke_color="var(--faint)",
+    title_font_size=12,
+    label_font_size=12,
+    major_label_font_size=12,
+    legend_font_size=12,
+    opacity="1",
+    stroke_opacity="1",
+    stroke_width="2",
+)
 
 
 def charts(result: Result) -> dict[str, str]:
@@ -19,19 +39,17 @@ def charts(result: Result) -> dict[str, str]:
     lines = result.intervals
     if len(lines) < 2:
         return {}
-    drawn = {
-        "Messages a second": _chart(
-            lines, {name: _rate(lines, name) for name in _seen(lines, "sent", "received", "acked")}
-        ),
-        "Sessions": _chart(lines, {"connected": [each.connected for each in lines]}),
-        "CPU of the busiest process, part of a core": _chart(
-            lines, {"CPU": [max(each.cpu, default=0) for each in lines]}
-        ),
+    drawn: dict[str, Mapping[str, Sequence[float | None]]] = {
+        "Messages a second": {name: _rate(lines, name) for name in _seen(lines, "sent", "received", "acked")},
+        "Sessions": {"connected": [each.connected for each in lines]},
+        "CPU of the busiest process, % of a core": {"CPU": [100 * max(each.cpu, default=0) for each in lines]},
     }
     for kind in _kinds(lines):
-        series = {f"p{percent:g}": [_percentile(each, kind, percent) for each in lines] for percent in (50, 99)}
-        drawn[f"{kind.replace('_', ' ')}, milliseconds"] = _chart(lines, series)
-    return drawn
+        drawn[f"{kind.replace('_', ' ')}, milliseconds".capitalize()] = {
+            f"p{percent:g}": [_percentile(each, kind, percent) for each in lines] for percent in (50, 99)
+        }
+    times = [each.at for each in lines]
+    return {title: _chart(title, times, series) for title, series in drawn.items()}
 
 
 def _seen(lines: Sequence[Interval], *names: str) -> list[str]:
@@ -56,24 +74,28 @@ def _percentile(interval: Interval, kind: str, percent: float) -> float | None:
     return histogram.get_value_at_percentile(percent) / 1000 if histogram is not None else None
 
 
-def _chart(lines: Sequence[Interval], series: Mapping[str, Sequence[float | None]]) -> str:
-    chart = pygal.Line(
+def _chart(title: str, times: Sequence[float], series: Mapping[str, Sequence[float | None]]) -> str:
+    chart = pygal.XY(
         width=800,
-        height=280,
+        height=300,
         js=(),
-        show_dots=len(lines) < 60,
-        dots_size=2,
+        show_dots=len(times) < 60,
+        dots_size=2.5,
         include_x_axis=True,
+        max_scale=6,
+        show_x_guides=False,
         legend_at_bottom=True,
+        legend_at_bottom_columns=3,
         show_legend=len(series) > 1,
-        x_title="seconds",
+        x_title="seconds since the start",
         disable_xml_declaration=True,
-        style=CleanStyle(font_family="sans-serif", colors=_COLOURS, background="#ffffff", foreground="#222222"),
-        x_labels=[f"{each.at:.0f}" for each in lines],
-        x_labels_major_count=_LABELS,
-        show_minor_x_labels=False,
+        value_formatter=lambda value: f"{value:,.6g}",
+        style=_STYLE,
     )
-    for name, values in series.items():
-        chart.add(name, list(values))
+    for (name, values), dashes in zip(series.items(), _DASHES, strict=False):
+        points = [(at, value) for at, value in zip(times, values, strict=True) if value is not None]
+        chart.add(name, points, stroke_style={"width": 2, "dasharray": dashes} if dashes else {"width": 2})
     text: str = chart.render(is_unicode=True)
-    return text
+    named = escape(title)
+    text = text.replace("<title>Pygal</title>", f"<title>{named}</title>")
+    return text.replace("<svg ", f'<svg role="img" aria-label="{named}" ', 1)

@@ -200,7 +200,8 @@ def as_html(plan: Plan, result: Result) -> str:
         for each in result.processes
     ]
     drawn = [
-        f"<figure><figcaption>{html.escape(name)}</figcaption>{svg}</figure>" for name, svg in charts(result).items()
+        f"<figure><figcaption>{html.escape(name)}</figcaption>{_wide(name, svg)}</figure>"
+        for name, svg in charts(result).items()
     ]
     return Template(_PAGE.read_text()).substitute(
         title=html.escape(head),
