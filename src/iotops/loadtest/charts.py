@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
+from typing import Any
 
 import pygal
 from pygal.style import CleanStyle
@@ -95,7 +95,18 @@ def _chart(title: str, times: Sequence[float], series: Mapping[str, Sequence[flo
     for (name, values), dashes in zip(series.items(), _DASHES, strict=False):
         points = [(at, value) for at, value in zip(times, values, strict=True) if value is not None]
         chart.add(name, points, stroke_style={"width": 2, "dasharray": dashes} if dashes else {"width": 2})
+    chart.add_xml_filter(lambda root: _still(root, title))
     text: str = chart.render(is_unicode=True)
-    named = escape(title)
-    text = text.replace("<title>Pygal</title>", f"<title>{named}</title>")
-    return text.replace("<svg ", f'<svg role="img" aria-label="{named}" ', 1)
+    return text
+
+
+def _still(root: Any, title: str) -> Any:
+    """The picture without its script, and with a name for those who do not see it."""
+    for parent in [*root.iter()]:
+        for child in [each for each in parent if str(each.tag).endswith("script")]:
+            parent.remove(child)
+    root.set("role", "img")
+    root.set("aria-label", title)
+    for name in root.findall("title"):
+        name.text = title
+    return root

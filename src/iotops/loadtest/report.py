@@ -175,8 +175,16 @@ def headline(plan: Plan, result: Result) -> list[str]:
             values = found["latencies"][kind]
             told = ", ".join(f"{name} {values[name]:g}" for name in ("p50", "p90", "p99", "p99.9", "max"))
             lines.append(f"{kind.replace('_', ' ')}: {told} ms")
-    lines += [f"The generator may be the limit: {each}" for each in result.limits]
-    return lines + result.notes
+    return [*lines, *_generator(result), *result.notes]
+
+
+def _generator(result: Result) -> list[str]:
+    if result.limits:
+        return [f"The generator may be the limit: {each}" for each in result.limits]
+    busiest = max((cpu for each in result.intervals for cpu in each.cpu), default=None)
+    if busiest is None or not all(each["ended"] for each in result.processes):
+        return ["not measured: whether the generator was the limit"]
+    return [f"the generator was not the limit: its busiest process used {busiest:.0%} of a core at most"]
 
 
 def as_html(plan: Plan, result: Result) -> str:
@@ -223,4 +231,9 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         return "<p>None.</p>"
     head = "".join(f'<th scope="col">{html.escape(each)}</th>' for each in heads)
     body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return _wide(", ".join(heads), f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+
+
+def _wide(name: str, content: str) -> str:
+    """What is wider than a small screen, and can be scrolled without a mouse."""
+    return f'<div class="wide" role="region" aria-label="{html.escape(name)}" tabindex="0">{content}</div>'
