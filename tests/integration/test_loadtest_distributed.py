@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -113,12 +114,39 @@ def test_two_workers_give_the_sum(tmp_path: Path) -> None:
     require_the_sum(*run(tmp_path, "127.0.0.1", [], [[], []]))
 
 
+def test_locust_shows_what_generators_measured() -> None:
+    """1 to 1,000 ms, once each: to 1 ms below 100, to 10 ms above, which is how Locust counts."""
+    program = """
+import json
+from locust.stats import RequestStats
+from iotops.loadtest.distributed.worker import as_entry
+from iotops.loadtest.measures import new_histogram
+
+stats, measured = RequestStats(), new_histogram()
+for milliseconds in range(1, 1001):
+    measured.record_value(milliseconds * 1000)
+shown = stats.get("publish", "MQTT")
+for _interval in range(2):
+    shown.extend(as_entry(stats, "publish", measured))
+percentiles = [shown.get_response_time_percentile(part) for part in (0.05, 0.5, 0.99)]
+print(json.dumps([shown.num_requests, sum(shown.num_reqs_per_sec.values()), shown.min_response_time,
+                  shown.max_response_time, round(shown.avg_response_time), percentiles]))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([PYTHON, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    number, by_second, least, most, mean, (low, middle, high) = json.loads(done.stdout)
+    assert (number, by_second, least) == (2000, 2000, 1)
+    assert (most, mean) == (pytest.approx(1000, abs=1), pytest.approx(500, abs=1))
+    assert (low, middle, high) == (pytest.approx(50, abs=1), pytest.approx(500, abs=10), pytest.approx(990, abs=10))
+
+
 @pytest.mark.long
 def test_a_worker_without_a_generator_is_named_and_the_other_is_reported(tmp_path: Path) -> None:
     code, result, _heard = run(tmp_path, "127.0.0.1", [], [[], []], kill=0)
     assert code == 1
     [note] = result.notes
     assert "has a generator that ended with -9: it is not counted" in note
+    assert sorted(each["ended"] for each in result.processes) == [False, True]
     assert result.counts["sent"] == PUBLISHERS // 2 * 5 * SECONDS
 
 

@@ -92,6 +92,8 @@ class Master:
                 self._give_up(worker, "did not end")
         result = merge(each for each in self._results.values() if each is not None)
         result.notes += self._notes
+        gone = [share for worker, share in self._shares.items() if self._results[worker] is None]
+        result.processes += [{"share": share, "ended": False} for share in gone]
         report.write(self._directory, self._plan, result)
         for line in report.headline(self._plan, result):
             print(line, flush=True)  # noqa: T201 - what it is run for
