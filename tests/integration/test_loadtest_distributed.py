@@ -55,9 +55,12 @@ def broker(directory: Path, address: str, prefix: Prefix) -> Iterator[int]:
 
 
 def run(
-    directory: Path, address: str, hub: Prefix, workers: Sequence[Prefix], *, kill: int = -1
+    directory: Path, address: str, hub: Prefix, workers: Sequence[Prefix], *, kill: str = ""
 ) -> tuple[int, Result, int]:
-    """Exit code of the master, the report, and how many messages the broker gave to somebody who listened along."""
+    """Exit code of the master, the report, and how many messages the broker gave to somebody who listened along.
+
+    ``kill``: the first ``worker``, or its ``generator``, while it runs.
+    """
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     ours = [PYTHON, "-m", "iotops", "loadtest"]
     with ExitStack() as stack:
@@ -82,13 +85,13 @@ def run(
             )
             for each in workers
         ]  # fmt: skip
-        if kill >= 0:
+        if kill:
             end = time.monotonic() + 60
-            while not (found := [pid for pid in descendants(started[kill].pid) if _generates(pid)]):
+            while not (found := [pid for pid in descendants(started[0].pid) if _generates(pid)]):
                 assert time.monotonic() < end
                 time.sleep(0.1)
             time.sleep(3)
-            os.kill(found[0], signal.SIGKILL)
+            os.kill(found[0] if kill == "generator" else started[0].pid, signal.SIGKILL)
         code = master.wait(120)
         heard.seek(0)
         return code, report.read(directory / "report")[1], len(heard.readlines())
@@ -141,11 +144,14 @@ print(json.dumps([shown.num_requests, sum(shown.num_reqs_per_sec.values()), show
 
 
 @pytest.mark.long
-def test_a_worker_without_a_generator_is_named_and_the_other_is_reported(tmp_path: Path) -> None:
-    code, result, _heard = run(tmp_path, "127.0.0.1", [], [[], []], kill=0)
+@pytest.mark.parametrize(
+    ("kill", "why"), [("generator", "has a generator that ended with -9"), ("worker", "is gone")]
+)  # fmt: skip
+def test_a_worker_that_dies_is_named_and_the_other_is_reported(tmp_path: Path, kill: str, why: str) -> None:
+    code, result, _heard = run(tmp_path, "127.0.0.1", [], [[], []], kill=kill)
     assert code == 1
     [note] = result.notes
-    assert "has a generator that ended with -9: it is not counted" in note
+    assert f"{why}: it is not counted" in note
     assert sorted(each["ended"] for each in result.processes) == [False, True]
     assert result.counts["sent"] == PUBLISHERS // 2 * 5 * SECONDS
 
