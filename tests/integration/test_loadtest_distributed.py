@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def run(
 ) -> tuple[int, Result, int]:
     """Exit code of the master, the report, and how many messages the broker gave to somebody who listened along.
 
-    ``kill``: the first ``worker``, or its ``generator``, while it runs.
+    ``kill``: the first ``worker``, or its ``generator``, while it runs; the ``master`` is told to end.
     """
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     ours = [PYTHON, "-m", "iotops", "loadtest"]
@@ -86,15 +86,22 @@ def run(
             for each in workers
         ]  # fmt: skip
         if kill:
-            end = time.monotonic() + 60
-            while not (found := [pid for pid in descendants(started[0].pid) if _generates(pid)]):
-                assert time.monotonic() < end
-                time.sleep(0.1)
-            time.sleep(3)
-            os.kill(found[0] if kill == "generator" else started[0].pid, signal.SIGKILL)
+            victim = master.pid if kill == "master" else started[0].pid
+            _until(lambda: (directory / "heard").stat().st_size)
+            [generator] = [pid for pid in descendants(started[0].pid) if _generates(pid)]
+            time.sleep(1)
+            how = signal.SIGTERM if kill == "master" else signal.SIGKILL
+            os.kill(generator if kill == "generator" else victim, how)
         code = master.wait(120)
         heard.seek(0)
         return code, report.read(directory / "report")[1], len(heard.readlines())
+
+
+def _until(look: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not look():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def _generates(pid: int) -> bool:
@@ -154,6 +161,16 @@ def test_a_worker_that_dies_is_named_and_the_other_is_reported(tmp_path: Path, k
     assert f"{why}: it is not counted" in note
     assert sorted(each["ended"] for each in result.processes) == [False, True]
     assert result.counts["sent"] == PUBLISHERS // 2 * 5 * SECONDS
+
+
+@pytest.mark.long
+def test_a_master_that_is_told_to_end_reports_what_there_is(tmp_path: Path) -> None:
+    code, result, heard = run(tmp_path, "127.0.0.1", [], [[], []], kill="master")
+    assert code == 130
+    assert 0 < result.counts["sent"] < PUBLISHERS * 5 * SECONDS
+    assert (result.lost, result.notes) == (0, [])
+    assert heard == result.counts["sent"]
+    assert (tmp_path / "output").read_text().count(" received, 0 lost") == 1, "it is told once"
 
 
 @contextmanager

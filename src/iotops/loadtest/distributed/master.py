@@ -34,6 +34,7 @@ class Master:
         self._results: dict[str, Result | None] = {}
         self._notes: list[str] = []
         self._begun = 0.0
+        self._reported = True
         for kind, listener in ((READY, self._is_ready), (RESULT, self._has_result), (FAILED, self._has_failed)):
             self._runner.register_message(kind, listener)
         environment.events.test_start.add_listener(self._begin)
@@ -43,6 +44,7 @@ class Master:
         workers = sorted(each.id for each in self._runner.clients.all if each.state != _GONE)
         self._shares = {worker: share for share, worker in enumerate(workers)}
         self._ready, self._results, self._notes, self._begun = set(), {}, [], 0.0
+        self._reported = False
         for worker, share in self._shares.items():
             order = {"plan": self._plan.to_json(), "share": share, "of": len(workers)}
             self._runner.send_message(PLAN, {"order": json.dumps(order)}, worker)
@@ -81,8 +83,11 @@ class Master:
             self._give_up(msg.node_id, msg.data["why"])
 
     def _finish(self, **_more: Any) -> None:
-        """Write the report, of what there is if it was stopped before its time."""
-        if not self._is_over():
+        """Write the report once, of what there is if it was stopped before its time; Locust may tell us again."""
+        if self._reported:
+            return
+        self._reported, interrupted = True, not self._is_over()
+        if interrupted:
             self._runner.send_message(STOP, {})
             end = time.monotonic() + self._plan.drain + _PATIENCE
             while not self._is_over() and time.monotonic() < end:
@@ -97,4 +102,5 @@ class Master:
         report.write(self._directory, self._plan, result)
         for line in report.headline(self._plan, result):
             print(line, flush=True)  # noqa: T201 - what it is run for
-        self._environment.process_exit_code = 1 if result.notes or not result.counts["connects"] else 0
+        failed = result.notes or not result.counts["connects"]
+        self._environment.process_exit_code = 130 if interrupted else 1 if failed else 0
