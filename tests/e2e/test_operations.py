@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.e2e.fleet import Fleet
+from tests.integration.deployment import eventually
 
 APPLICATION = "multi-region-iot"
 HOME, AWAY = REGIONS = ("eu-west-1", "us-west-2")
@@ -123,5 +124,9 @@ def test_dead_letters_are_shown_replayed_and_gone(fleet: Fleet, certificate: str
 
 def test_names_are_put_on_the_allow_list(fleet: Fleet) -> None:
     fleet.run("playbooks/allow_devices.yml", "-e", "fleet_allow_devices=new-1,new-2").ok()
-    items = fleet.sandbox.client("dynamodb", AWAY).scan(TableName=f"{APPLICATION}-allow-list")["Items"]
-    assert {item["ThingName"]["S"] for item in items} >= {"new-1", "new-2"}
+    replica = fleet.sandbox.client("dynamodb", AWAY)
+
+    def names() -> set[str]:
+        return {item["ThingName"]["S"] for item in replica.scan(TableName=f"{APPLICATION}-allow-list")["Items"]}
+
+    eventually(lambda: names() >= {"new-1", "new-2"})
