@@ -14,7 +14,7 @@ from ansible_collections.iotops.fleet.plugins.module_utils._device.tls import Id
 from tests.integration.sandbox.fleet import Fleet
 from tests.integration.sandbox.mqtt import issue
 
-REGION = "eu-central-1"
+REGION = "ap-southeast-5"
 SECONDS = 10.0
 OWN_TOPICS = json.dumps(
     {

@@ -73,6 +73,8 @@ def _group(name: str, item: Item, found: Item) -> None:
     """A group cannot get another parent: that would take a new group, and every thing out of the old one."""
     if item["State"] == "DELETED":
         if found["State"] == "ACTIVE":
+            for child in _children(name):  # AWS deletes no parent before them, and we may hear of it first
+                converge(f"group#{child}")
             aws("iot").delete_thing_group(thingGroupName=name)
         return
     wanted, parent = document_here(item), item.get("Parent")
@@ -90,3 +92,8 @@ def _group(name: str, item: Item, found: Item) -> None:
         log.warning("Group %s has the parent %s and should have %s: left as it is", name, found.get("Parent"), parent)
     if found["Document"] != wanted:
         aws("iot").update_thing_group(thingGroupName=name, thingGroupProperties=properties)
+
+
+def _children(group: str) -> list[str]:
+    found = pages("iot", "list_thing_groups", parentGroup=group, recursive=False)
+    return [each["groupName"] for page in found for each in page["thingGroups"]]

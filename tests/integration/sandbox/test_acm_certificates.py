@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 from tests.integration.sandbox.fleet import Fleet
 from tests.integration.sandbox.mqtt import issue, rsa_key
 
-REGION = "eu-central-1"
+REGION = "il-central-1"
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tests.integration.sandbox.fleet import ALLOW, Fleet
 from tests.integration.sandbox.mqtt import Device, Issued, issue
 from tests.provisioning import csr
 
-REGION, TEMPLATE = "eu-west-2", "contract"
+REGION, TEMPLATE = "eu-south-2", "contract"
 CREATE = "$aws/certificates/create-from-csr/json"
 PROVISION = f"$aws/provisioning-templates/{TEMPLATE}/provision/json"
 NEEDED = ("CreateThing", "AttachThingPrincipal", "AttachPolicy", "UpdateCertificate")

@@ -13,7 +13,7 @@ from tests.integration.sandbox.chain import eventually, role
 from tests.integration.sandbox.fleet import ALLOW, Fleet
 from tests.integration.sandbox.mqtt import Issued, issue
 
-REGION, TEMPLATE = "eu-central-1", "jitp-contract"
+REGION, TEMPLATE = "ap-east-1", "jitp-contract"
 CERTIFICATE = "AWS::IoT::Certificate::"
 NEEDED = ("CreateThing", "UpdateThing", "AttachThingPrincipal", "AttachPolicy", "UpdateCertificate")
 

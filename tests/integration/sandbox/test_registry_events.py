@@ -18,7 +18,7 @@ from tests.integration.sandbox.chain import queue, received, role, unique
 from tests.integration.sandbox.fleet import Fleet
 from tests.integration.sandbox.mqtt import issue
 
-REGION = "us-east-2"  # of these tests alone, for event configurations are of a whole region
+REGION = "me-central-1"  # of these tests alone, for event configurations are of a whole region
 IOT = "iot.amazonaws.com"
 TYPES = ("THING", "THING_GROUP", "THING_GROUP_MEMBERSHIP", "THING_GROUP_HIERARCHY", "THING_TYPE")
 

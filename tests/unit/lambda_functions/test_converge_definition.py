@@ -45,6 +45,7 @@ def package(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     items: dict[str, dict[str, Any]] = {}
     monkeypatch.setattr(loaded.handler, "read", lambda _table, **key: items.get(key["Name"], {}))
     applied: list[str] = []
+    monkeypatch.setattr(loaded.handler, "pages", lambda *_call, **_wanted: [])
     monkeypatch.setattr(loaded.handler, "mark_applied", lambda item: applied.append(item["Name"]))
     loaded.iot, loaded.items, loaded.applied = iot, items, applied
     yield loaded
@@ -198,6 +199,20 @@ def test_a_group_that_is_there_is_changed_or_deleted(package: SimpleNamespace, s
     if state == "ACTIVE":
         properties = arguments["thingGroupProperties"]
         assert properties == {"thingGroupDescription": "", "attributePayload": {"attributes": {"level": "2"}}}
+
+
+def test_a_group_is_deleted_after_its_children(package: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    package.iot.describe_thing_group.side_effect = None
+    package.iot.describe_thing_group.return_value = {"thingGroupProperties": {}}
+    children = {"house": [{"groupName": "floor"}]}
+    monkeypatch.setattr(
+        package.handler,
+        "pages",
+        lambda *_call, parentGroup, **_wanted: [{"thingGroups": children.get(parentGroup, [])}],
+    )
+    gone = [item(f"group#{name}", group(), State="DELETED") for name in ("house", "floor")]
+    assert [arguments["thingGroupName"] for _call, arguments in converge(package, *gone)] == ["floor", "house"]
+    assert package.applied == ["group#floor", "group#house"]
 
 
 def test_a_dynamic_group_is_nobody_elses(package: SimpleNamespace) -> None:
