@@ -288,6 +288,30 @@ def test_a_generator_that_dies_is_named_and_the_others_are_reported(broker: Targ
     assert result.counts["sent"] > 0
 
 
+def test_files_that_are_none_are_a_line_and_no_report(broker: Target, tmp_path: Path) -> None:
+    (tmp_path / "root.pem").write_text("no certificate")
+    words = [
+        "--target",
+        f"{broker}",
+        "--root",
+        tmp_path / "root.pem",
+        "--report",
+        tmp_path / "none",
+        "--publishers",
+        "4",
+    ]
+    process = subprocess.run(
+        [sys.executable, "-m", "iotops", "loadtest", "run", "telemetry", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.returncode == 2
+    assert "Traceback" not in process.stderr
+    assert "root.pem" in process.stderr.splitlines()[-1]
+    assert not (tmp_path / "none").exists()
+
+
 def test_nothing_is_dialled_for_an_estimate(tmp_path: Path) -> None:
     nobody = Target("127.0.0.1", free_port(), tls=False)
     process = command(nobody, tmp_path / "none", "--estimate")

@@ -251,6 +251,8 @@ class Decoder:
         while end - at >= 2:
             start, length = at + 2, data[at + 1]
             if length > 0x7F:
+                if data[at] & 0xF0 != _PUBLISH << 4:
+                    self._require_kind(data[at])  # the same complaint, whatever pieces it comes in
                 start, length = _remaining_length(data, at + 1, end)
             stop = start + length
             if stop > end or not start:

@@ -206,13 +206,21 @@ async def _main() -> int:
     try:
         generator = Generator(Plan.from_json(order["plan"]), order["share"], order["of"], _say, started)
         result = await generator.run(stop)
-    except LoadTestError as error:
-        _say({"event": "error", "message": str(error)})
-        return error.code
+    except* LoadTestError as errors:
+        _say({"event": "error", "message": _first_line(errors)})
+    else:
+        _say({"event": "result", **result.to_json()})
+        return 0
     finally:
         listening.cancel()
-    _say({"event": "result", **result.to_json()})
-    return 0
+    return LoadTestError.code
+
+
+def _first_line(error: BaseException) -> str:
+    """What the first device said that could not work with its files: with one cause all say the same."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)
 
 
 def _say(event: dict[str, Any]) -> None:

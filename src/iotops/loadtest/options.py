@@ -47,6 +47,9 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     )
     who.add_argument("--issuer-key", type=Path, metavar="FILE")
     who.add_argument("--issuer-passphrase-file", type=Path, metavar="FILE")
+    who.add_argument(
+        "--names", metavar="FILE", help="a device a line, publishers first; - is standard input; default: the first"
+    )
     who.add_argument("--name", default="loadtest-{:05}", help="of devices that are made; default: %(default)s")
     who.add_argument("--persistent", action="store_true", help="sessions outlive their connections")
     what = parser.add_argument_group("what")
@@ -118,6 +121,8 @@ def _names(arguments: argparse.Namespace, wanted: int) -> tuple[str, ...]:
         if len(set(names)) < wanted:
             raise LoadTestError(f"--name={arguments.name}: it is the same for all: give it {{}} for the number")
         return names
+    if arguments.names:
+        return _read_names(arguments.names)
     keys = Path(arguments.keys) if arguments.keys else None
     found = identities.load(Path(arguments.identities), keys=keys)
     if len(found) < wanted:
@@ -125,6 +130,14 @@ def _names(arguments: argparse.Namespace, wanted: int) -> tuple[str, ...]:
             f"--identities={arguments.identities} has {len(found)} devices, and {wanted} are wanted: issue more"
         )
     return tuple(each.name for each in found[:wanted])
+
+
+def _read_names(file: str) -> tuple[str, ...]:
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LoadTestError(f"--names={file}: {error}: give a file with a device a line") from error
+    return tuple(text.split())
 
 
 def _make(arguments: argparse.Namespace, names: tuple[str, ...]) -> None:

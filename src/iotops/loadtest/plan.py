@@ -116,6 +116,8 @@ class Plan:
             problems.append(f"there are {len(self.names)} devices for {wanted} publishers and subscribers: make more")
         if self.scenario in ("fan-out", "command") and not self.subscribers:
             problems.append(f"--subscribers=0: {self.scenario} needs one at least")
+        if self.connects_at_start and self.subscribers:
+            problems.append(f"--subscribers={self.subscribers}: nobody listens in {self.scenario}: give 0")
         if self.scenario == "reconnect" and len(self.targets) < 2:
             problems.append("--target was given once: reconnect needs the broker that is lost and the one to go to")
         if self.lose_after and self.lose_after >= self.duration:

@@ -235,6 +235,7 @@ def outcome(pieces: list[bytes], version: int) -> tuple[list[Any], str]:
     st.lists(st.integers(min_value=0), max_size=30),
 )
 @example(b"\x30\x80\x80\x80\x80", MQTT_5, [2])
+@example(b"\x00\x80\x80\x80\t", MQTT_3_1_1, [1])
 def test_any_bytes_are_read_or_refused_whatever_pieces_they_come_in(
     data: bytes, version: int, places: list[int]
 ) -> None:

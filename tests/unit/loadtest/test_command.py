@@ -69,6 +69,8 @@ def test_the_estimate_says_what_was_understood(capsys: pytest.CaptureFixture[str
         (["--address=127.0.0.1", "--address=127.0.0.2"], "--address was given 2 times"),
         (["--root=/none.pem"], "--root=/none.pem: there is no such file"),
         (["--identities=/none"], "/none"),
+        (["--identities=/none", "--names=/none.txt"], "--names=/none.txt"),
+        (["--identities=/none", "--names=/dev/null"], "there are 0 devices for 10"),
     ],
 )
 def test_bad_input_is_a_line_that_names_it(words: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +84,11 @@ def test_bad_input_is_a_line_that_names_it(words: list[str], line: str, capsys: 
 def test_scenarios_with_listeners_want_one(scenario: str) -> None:
     with pytest.raises(LoadTestError, match="--subscribers=0"):
         plan(scenario=scenario).require_sound()
+
+
+def test_nobody_listens_to_first_connections() -> None:
+    with pytest.raises(LoadTestError, match="--subscribers=2: nobody listens"):
+        plan(scenario="first-connection", subscribers=2).require_sound()
 
 
 def test_who_reconnects_needs_somewhere_to_go() -> None:

@@ -108,6 +108,11 @@ def test_results_of_processes_add_up_in_any_order() -> None:
     assert both.lost_by == turned.lost_by
 
 
+def test_senders_of_a_process_that_died_hide_no_loss() -> None:
+    left = result(1)  # it heard 10 of dev-0, whose process is gone, and 9 of its own 10
+    assert (left.expected, left.received, left.lost) == (10, 9, 1)
+
+
 def test_a_result_is_the_same_after_its_way_through_json() -> None:
     before = merge([result(0), result(1)])
     after = Result.from_json(json.loads(json.dumps(before.to_json())))
