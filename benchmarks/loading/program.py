@@ -9,7 +9,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from queue import Queue
+from threading import Thread
 from typing import Any
 
 from benchmarks.loading.child import ROOT
@@ -17,21 +18,49 @@ from iotops.loadtest.plan import Plan
 from iotops.loadtest.result import Result
 
 
-@dataclass
 class Program:
     """One that is connected and was told to start. ``start_seconds``: from its start to the last connection."""
 
-    process: subprocess.Popen[str]
-    start_seconds: float
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process, self._events = process, Queue[dict[str, Any]]()
+        self.start_seconds = 0.0
+        Thread(target=self._listen, daemon=True).start()  # at once: a process whose pipe is full stands still
 
     @property
     def pid(self) -> int:
         """Of the process."""
-        return self.process.pid
+        return self._process.pid
+
+    def _listen(self) -> None:
+        assert self._process.stdout  # noqa: S101
+        for line in self._process.stdout:
+            self._events.put(json.loads(line))
+        self._events.put({"event": "end"})
+
+    def tell(self, line: dict[str, Any]) -> None:
+        """Say that to it."""
+        assert self._process.stdin  # noqa: S101
+        self._process.stdin.write(json.dumps(line) + "\n")
+        self._process.stdin.flush()
+
+    def next(self, event: str) -> dict[str, Any]:
+        """Wait for that event.
+
+        Raises:
+            RuntimeError: it has ended without.
+
+        """
+        while True:
+            found = self._events.get()
+            kind = found.pop("event")
+            if kind == event:
+                return found
+            if kind in ("error", "end"):
+                raise RuntimeError(found.get("message", f"the generator has ended without {event}"))
 
     def result(self) -> Result:
         """What it found, when it has ended."""
-        return Result.from_json(_next(self.process, "result"))
+        return Result.from_json(self.next("result"))
 
 
 @contextmanager
@@ -46,32 +75,15 @@ def running(plan: Plan) -> Iterator[Program]:
     started = time.perf_counter()
     process = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        _tell(process, {"plan": plan.to_json(), "share": 0, "of": 1})
-        _next(process, "ready")
-        took = time.perf_counter() - started
-        _tell(process, {"start": time.time() + 0.1})
-        yield Program(process, took)
+        program = Program(process)
+        program.tell({"plan": plan.to_json(), "share": 0, "of": 1})
+        program.next("ready")
+        program.start_seconds = time.perf_counter() - started
+        program.tell({"start": time.time() + 0.1})
+        yield program
     finally:
         process.kill()
-        process.communicate()
-
-
-def _tell(process: subprocess.Popen[str], line: dict[str, Any]) -> None:
-    assert process.stdin  # noqa: S101
-    process.stdin.write(json.dumps(line) + "\n")
-    process.stdin.flush()
-
-
-def _next(process: subprocess.Popen[str], event: str) -> dict[str, Any]:
-    assert process.stdout  # noqa: S101
-    for line in process.stdout:
-        found: dict[str, Any] = json.loads(line)
-        kind = found.pop("event")
-        if kind == event:
-            return found
-        if kind == "error":
-            raise RuntimeError(found["message"])
-    raise RuntimeError(f"the generator has ended without {event}")
+        process.wait()
 
 
 __all__ = ["Program", "running"]

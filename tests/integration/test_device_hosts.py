@@ -46,8 +46,8 @@ def bare(deployment: Deployment, wheels: Path, tmp_path_factory: pytest.TempPath
         directory / "all.json",
         {NAME: host.variables, **others},
         ansible_ssh_pipelining=True,
-        device_host_package=str(next(wheels.with_name("program").glob("iotops-*.whl"))),
-        device_host_wheelhouse=str(wheels),
+        iotops_program_package=str(next(wheels.with_name("program").glob("iotops-*.whl"))),
+        iotops_program_wheelhouse=str(wheels),
         device_host_telemetry=1,
     )
     yield Managed(fleet, host, path, directory)
@@ -153,7 +153,7 @@ def test_a_host_that_cannot_be_this_device_is_left_alone_and_named(managed: Mana
     """It is another device already, and its Python is too old."""
     managed.host.put("/srv/python", "#!/bin/sh\necho 3.10.12\n")
     managed.host.run("chmod", "755", "/srv/python")
-    said = managed.refused("-e", "device_host_thing=edge-other", "-e", "device_host_python=/srv/python")
+    said = managed.refused("-e", "device_host_thing=edge-other", "-e", "iotops_program_python=/srv/python")
     assert f"{NAME} is the device {NAME}, and one host is one device: remove that first" in said
     assert f"/srv/python of {NAME} is 3.10.12, and the program needs 3.11 or later" in said
     assert changed(said) == 0
@@ -205,8 +205,8 @@ def lacking(deployment: Deployment, wheels: Path, tmp_path: Path, monkeypatch: p
         tmp_path / "all.json",
         {name: host.variables},
         ansible_ssh_pipelining=True,
-        device_host_build_dir=str(tmp_path / "built"),
-        device_host_wheelhouse=str(wheels),
+        iotops_program_build_dir=str(tmp_path / "built"),
+        iotops_program_wheelhouse=str(wheels),
         device_host_signer="aws",
         device_host_telemetry=1,
         device_host_system_trust=True,
