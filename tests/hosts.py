@@ -96,6 +96,11 @@ class Host:
                 time.sleep(0.05)
 
     @property
+    def upper(self) -> Path:
+        """What it has changed, as files of this machine."""
+        return self._base / "upper"
+
+    @property
     def variables(self) -> dict[str, Any]:
         """What the inventory says of it."""
         arguments = f"-o UserKnownHostsFile={self._directory}/known_hosts -o StrictHostKeyChecking=yes"
@@ -141,9 +146,11 @@ class Host:
         self._process.wait()
 
 
-def inventory(regions: Path, path: Path, hosts: dict[str, dict[str, Any]], **variables: Any) -> Path:
-    """Write the inventory of regions with hosts as its group ``device_hosts``, and their variables, to ``path``."""
+def inventory(
+    regions: Path, path: Path, hosts: dict[str, dict[str, Any]], *, group: str = "device_hosts", **variables: Any
+) -> Path:
+    """Write the inventory of regions with hosts as a group of its, and their variables, to ``path``."""
     found = json.loads(regions.read_text())
-    found["all"]["children"]["device_hosts"] = {"hosts": hosts, "vars": variables}
+    found["all"]["children"][group] = {"hosts": hosts, "vars": variables}
     path.write_text(json.dumps(found))
     return path

@@ -19,12 +19,15 @@ def _files(found: Distribution) -> dict[str, Path]:
     return {name: path for name, path in files.items() if not name.startswith(left_out) and "__pycache__" not in name}
 
 
-def wheel(name: str, directory: Path) -> Path:
-    """Pack an installed distribution into a wheel in the directory; its path."""
-    found = next(each for each in distributions(name=name) if each.read_text("WHEEL"))
+def wheel(name: str, directory: Path, *, packages: Path | None = None) -> Path:
+    """Pack an installed distribution, here or in ``packages``, into a wheel in the directory; its path."""
+    where = {"path": [str(packages)]} if packages else {}
+    found = next(each for each in distributions(name=name, **where) if each.read_text("WHEEL"))
     tags = [line.split()[1] for line in (found.read_text("WHEEL") or "").splitlines() if line.startswith("Tag:")]
     project = found.name.replace("-", "_")
-    path = directory / f"{project}-{found.version}-{tags[0]}.whl"
+    # All of them in one name, as in "py2.py3-none-any".
+    tag = "-".join(".".join(dict.fromkeys(parts)) for parts in zip(*(each.split("-") for each in tags), strict=True))
+    path = directory / f"{project}-{found.version}-{tag}.whl"
     directory.mkdir(exist_ok=True)
     with zipfile.ZipFile(path, "w") as packed:
         for each, source in sorted(_files(found).items()):

@@ -21,7 +21,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from iotops.loadtest import identities
+from iotops.loadtest import identities, sockets
 from iotops.loadtest.device import Device, Network, microseconds
 from iotops.loadtest.errors import LoadTestError
 from iotops.loadtest.identities import Identity
@@ -43,6 +43,7 @@ class Generator:
         self, plan: Plan, share: int, of: int, say: Say, started: Callable[[], Coroutine[Any, Any, float]]
     ) -> None:
         self._plan, self._share, self._say, self._started = plan, plan.share(share, of), say, started
+        sockets.allow(len(self._share.publishers) + len(self._share.subscribers))
         self._host, self._work = host_id(), Work()
         self._latencies, self._counts = Latencies(), Counter[str]()
         self._network = Network(plan, self._counts, self._latencies)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from iotops.loadtest.errors import LoadTestError
-from iotops.loadtest.options import add_plan, plan_of, ready_plan
+from iotops.loadtest.options import add_plan, ready_plan
 
 
 def add_commands(sub: Any) -> None:
@@ -26,7 +26,9 @@ def add_commands(sub: Any) -> None:
     )
     master.add_argument("--bind", default="*", metavar="ADDRESS", help="where workers report to; default: anywhere")
     master.add_argument("--port", type=int, default=5557, help="default: %(default)s")
-    master.add_argument("--web", type=int, default=0, metavar="PORT", help="show it there, and start it from there")
+    text = "show it there, on this machine's loopback, and start it from there"
+    master.add_argument("--web", type=int, default=0, metavar="PORT", help=text)
+    master.add_argument("--autostart", action="store_true", help="with --web: start as soon as all workers are there")
     master.add_argument(
         "--report", type=Path, default=Path("loadtest-report"), metavar="DIR", help="default: %(default)s"
     )
@@ -41,17 +43,18 @@ def add_commands(sub: Any) -> None:
 
 
 def _master(arguments: argparse.Namespace) -> int:
-    plan = plan_of(arguments)
-    if not 0 < arguments.workers <= plan.publishers:
+    if not 0 < arguments.workers <= arguments.publishers:
         raise LoadTestError(
-            f"--workers={arguments.workers}: give 1 or more, and no more than --publishers={plan.publishers}"
+            f"--workers={arguments.workers}: give 1 or more, and no more than --publishers={arguments.publishers}"
         )
-    ready_plan(arguments)
+    plan = ready_plan(arguments)
     arguments.report.mkdir(parents=True, exist_ok=True)
     kept = arguments.report / "plan.json"
     kept.write_text(json.dumps(plan.to_json()))
     count = str(arguments.workers)
-    shown = ["--web-port", str(arguments.web)] if arguments.web else ["--headless"]
+    shown = ["--web-host", "127.0.0.1", "--web-port", str(arguments.web)] if arguments.web else ["--headless"]
+    if arguments.web and arguments.autostart:
+        shown.append("--autostart")
     words = ["--master", "--master-bind-host", arguments.bind, "--master-bind-port", str(arguments.port)]
     return _locust(
         [*words, "--expect-workers", count, "--users", count, "--spawn-rate", count, *shown],

@@ -59,6 +59,8 @@ class Master:
                 self._begun = time.time() + _SOON
                 self._runner.send_message(START, {"start": self._begun})
         self._runner.quit()
+        if self._environment.web_ui and self._environment.parsed_options.autostart:
+            self._environment.web_ui.stop()  # else it would wait for another start
 
     def _is_over(self) -> bool:
         return self._results.keys() >= self._shares.keys()
