@@ -55,11 +55,21 @@ def broker(directory: Path, address: str, prefix: Prefix) -> Iterator[int]:
 
 
 def run(
-    directory: Path, address: str, hub: Prefix, workers: Sequence[Prefix], *, kill: str = ""
+    directory: Path,
+    address: str,
+    hub: Prefix,
+    workers: Sequence[Prefix],
+    *,
+    scenario: str = "fan-out",
+    seconds: float = SECONDS,
+    kill: str = "",
+    how: int = signal.SIGKILL,
+    after: float = 1,
 ) -> tuple[int, Result, int]:
     """Exit code of the master, the report, and how many messages the broker gave to somebody who listened along.
 
-    ``kill``: the first ``worker``, or its ``generator``, while it runs; the ``master`` is told to end.
+    ``kill``: the ``master``, the first ``worker`` or its ``generator``, with the signal ``how``, so many seconds
+    ``after`` the first message.
     """
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     ours = [PYTHON, "-m", "iotops", "loadtest"]
@@ -72,9 +82,9 @@ def run(
         output = (directory / "output").open("w")
         master = stack.enter_context(
             process(
-                [*hub, *ours, "master", "fan-out", "--target", f"{address}:{port}", "--no-tls", "--bind", address,
+                [*hub, *ours, "master", scenario, "--target", f"{address}:{port}", "--no-tls", "--bind", address,
                  "--port", steering, "--workers", len(workers), "--publishers", PUBLISHERS,
-                 "--subscribers", SUBSCRIBERS, "--rate", 5, "--duration", SECONDS, "--report", directory / "report"],
+                 "--subscribers", SUBSCRIBERS, "--rate", 5, "--duration", seconds, "--report", directory / "report"],
                 env=environment, stdout=output, stderr=output,
             )
         )  # fmt: skip
@@ -89,8 +99,7 @@ def run(
             victim = master.pid if kill == "master" else started[0].pid
             _until(lambda: (directory / "heard").stat().st_size)
             [generator] = [pid for pid in descendants(started[0].pid) if _generates(pid)]
-            time.sleep(1)
-            how = signal.SIGTERM if kill == "master" else signal.SIGKILL
+            time.sleep(after)
             os.kill(generator if kill == "generator" else victim, how)
         code = master.wait(120)
         heard.seek(0)
@@ -165,12 +174,26 @@ def test_a_worker_that_dies_is_named_and_the_other_is_reported(tmp_path: Path, k
 
 @pytest.mark.long
 def test_a_master_that_is_told_to_end_reports_what_there_is(tmp_path: Path) -> None:
-    code, result, heard = run(tmp_path, "127.0.0.1", [], [[], []], kill="master")
+    code, result, heard = run(tmp_path, "127.0.0.1", [], [[], []], kill="master", how=signal.SIGTERM)
     assert code == 130
     assert 0 < result.counts["sent"] < PUBLISHERS * 5 * SECONDS
     assert (result.lost, result.notes) == (0, [])
     assert heard == result.counts["sent"]
     assert (tmp_path / "output").read_text().count(" received, 0 lost") == 1, "it is told once"
+
+
+@pytest.mark.long
+def test_a_soak_whose_master_dies_leaves_the_report_of_the_last_minute(tmp_path: Path) -> None:
+    code, result, _heard = run(
+        tmp_path, "127.0.0.1", [], [[], []], scenario="soak", seconds=300, kill="master", after=64
+    )
+    assert code == -signal.SIGKILL
+    assert sorted(result.notes) == ["of share 0 so far", "of share 1 so far"]
+    assert result.seconds == pytest.approx(60, abs=3)
+    assert result.counts["sent"] == pytest.approx(PUBLISHERS * 5 * result.seconds, rel=0.05)
+    assert result.latencies["end_to_end"].get_total_count() == pytest.approx(
+        SUBSCRIBERS * result.counts["sent"], rel=0.05
+    )
 
 
 @contextmanager

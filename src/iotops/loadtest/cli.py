@@ -13,7 +13,6 @@ from typing import Any
 _EXIT_CODES = """exit codes: 0 the load was put on, and the report says what came of it; 1 a generator died, or no
 device ever got in; 2 bad input; 130 stopped with ctrl-C, with the report so far"""
 _EVERY = 5.0  # seconds between two lines of progress
-_SAVE_EVERY = 60.0  # seconds between two reports of a soak
 
 
 def add_parser(commands: Any) -> None:
@@ -80,12 +79,12 @@ class _Progress:
     """Says now and then how it goes; of a soak it keeps the report up to date."""
 
     def __init__(self, plan: Any, directory: Path) -> None:
-        from iotops.loadtest.result import Result
+        from iotops.loadtest.so_far import SoFar
 
-        self._plan, self._directory = plan, directory
-        self._said = self._saved = time.monotonic()
+        self._plan = plan
+        self._said = time.monotonic()
         self._connected: dict[int, int] = {}
-        self._shares: dict[int, Result] = {}
+        self._so_far = SoFar(plan, directory) if plan.scenario == "soak" else None
 
     def hear(self, event: dict[str, Any]) -> None:
         """Take an event of a generator."""
@@ -94,28 +93,12 @@ class _Progress:
         if event["event"] not in ("progress", "interval"):
             return
         self._connected[event["share"]] = event["connected"]
-        if event["event"] == "interval" and self._plan.scenario == "soak":
-            self._keep(event)
+        if event["event"] == "interval" and self._so_far:
+            self._so_far.add(event)
         if time.monotonic() - self._said >= _EVERY:
             self._said = time.monotonic()
             at = f"{event['at']:.0f} s, " if "at" in event else ""
             say(f"{at}{sum(self._connected.values()):,} of {len(self._plan.names):,} devices are connected")
-
-    def _keep(self, event: dict[str, Any]) -> None:
-        from iotops.loadtest import report
-        from iotops.loadtest.result import Interval, Result, merge
-
-        share = event["share"]
-        line = Interval.from_json(
-            {name: event[name] for name in ("at", "counts", "connected", "cpu", "lag", "latencies")}
-        )
-        so_far = self._shares.setdefault(share, Result(notes=[f"of share {share} so far"]))
-        so_far.intervals.append(line)
-        so_far.counts.update(line.counts)
-        so_far.seconds = line.at
-        if time.monotonic() - self._saved >= _SAVE_EVERY:
-            self._saved = time.monotonic()
-            report.write(self._directory, self._plan, merge(self._shares.values()))
 
 
 def _merge(arguments: argparse.Namespace) -> int:

@@ -13,9 +13,10 @@ import gevent
 from iotops.loadtest import report
 from iotops.loadtest.plan import Plan
 from iotops.loadtest.result import Result, merge
+from iotops.loadtest.so_far import SoFar
 
-PLAN, START, STOP, READY, RESULT, FAILED = (
-    f"iotops_{n}" for n in ("plan", "start", "stop", "ready", "result", "failed")
+PLAN, START, STOP, READY, INTERVAL, RESULT, FAILED = (
+    f"iotops_{n}" for n in ("plan", "start", "stop", "ready", "interval", "result", "failed")
 )
 _SOON = 1.0  # seconds until the start, for all to hear of it
 _LOOK = 0.5
@@ -35,7 +36,11 @@ class Master:
         self._notes: list[str] = []
         self._begun = 0.0
         self._reported = True
-        for kind, listener in ((READY, self._is_ready), (RESULT, self._has_result), (FAILED, self._has_failed)):
+        self._so_far: SoFar | None = None
+        for kind, listener in (
+            (READY, self._is_ready), (INTERVAL, self._has_interval), (RESULT, self._has_result),
+            (FAILED, self._has_failed),
+        ):  # fmt: skip
             self._runner.register_message(kind, listener)
         environment.events.test_start.add_listener(self._begin)
         environment.events.test_stopping.add_listener(self._finish)
@@ -45,6 +50,7 @@ class Master:
         self._shares = {worker: share for share, worker in enumerate(workers)}
         self._ready, self._results, self._notes, self._begun = set(), {}, [], 0.0
         self._reported = False
+        self._so_far = SoFar(self._plan, self._directory)
         for worker, share in self._shares.items():
             order = {"plan": self._plan.to_json(), "share": share, "of": len(workers)}
             self._runner.send_message(PLAN, {"order": json.dumps(order)}, worker)
@@ -76,6 +82,10 @@ class Master:
 
     def _is_ready(self, msg: Any, **_more: Any) -> None:
         self._ready.add(msg.node_id)
+
+    def _has_interval(self, msg: Any, **_more: Any) -> None:
+        if self._so_far and msg.node_id in self._shares:
+            self._so_far.add(json.loads(msg.data["interval"]))
 
     def _has_result(self, msg: Any, **_more: Any) -> None:
         self._results[msg.node_id] = Result.from_json(json.loads(msg.data["result"]))

@@ -12,7 +12,7 @@ from gevent import subprocess
 from hdrh.histogram import HdrHistogram
 from locust.stats import StatsEntry, bucket_response_time
 
-from iotops.loadtest.distributed.master import FAILED, PLAN, READY, RESULT, START, STOP
+from iotops.loadtest.distributed.master import FAILED, INTERVAL, PLAN, READY, RESULT, START, STOP
 
 _METHOD = "MQTT"
 
@@ -32,6 +32,7 @@ class Worker:
     def _carry(self, msg: Any, **_more: Any) -> None:
         order = json.loads(msg.data["order"])
         self._main = main_latency(order["plan"])
+        soak = order["plan"]["scenario"] == "soak"
         if self._identities:
             order["plan"]["identities"] = self._identities
         command = [sys.executable, "-m", "iotops.loadtest.generator"]
@@ -47,6 +48,8 @@ class Worker:
                     self._runner.send_message(READY, {})
                 case "interval":
                     self._count(event["latencies"])
+                    if soak:  # else the result will do, which has them all
+                        self._runner.send_message(INTERVAL, {"interval": json.dumps(event)})
                 case "error":
                     why = event["message"]
                 case "result":
