@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Locust with its own MQTT user in one process, asked through standard input (child.py): connect, subscribe, publish.
 
-The time that each message was on its way goes into Locust's statistics, by the event that Locust has for that: its user
-does so with what is published, what is received is left to whoever uses it. ``selectors`` as an argument: the way to
+Users publish as those of a locustfile do, a message a task and without a pause between two. The time that each message
+was on its way goes into Locust's statistics, by the event that Locust has for that: its user does so with what is
+published, what is received is left to whoever uses it. ``selectors`` as an argument: the way to
 wait that Locust offers for more than 340 connections of a process, where select() ends; it is slower.
 """
 
@@ -21,11 +22,14 @@ from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
 from gevent.event import Event  # noqa: E402
+from gevent.pool import Group  # noqa: E402
+from locust import constant  # noqa: E402
 from locust.contrib.mqtt import MqttUser  # noqa: E402
 from locust.env import Environment  # noqa: E402
+from locust.exception import StopUser  # noqa: E402
 
 PAD = b"x" * 48
-CHUNK, LAG = 10, 4000
+LAG = 4000  # copies that may be on their way
 SELECTORS = "selectors" in sys.argv[1:]
 
 
@@ -36,7 +40,9 @@ class Generator:
         self._environment = Environment()
         self._runner = self._environment.create_local_runner()  # which keeps the statistics
         self._users: list[MqttUser] = []
-        self._received = 0
+        self._topics: dict[MqttUser, str] = {}
+        self._left: dict[MqttUser, int] = {}  # messages that a user is still to publish
+        self._received = self._sent = self._copies = self._qos = 0
         self._awaited = sys.maxsize  # of the received ones
         self._enough = Event()
 
@@ -61,7 +67,8 @@ class Generator:
         context.load_verify_locations(question["root"])
         context.load_cert_chain(f"{files}.cert.pem", f"{files}.key.pem")
         own = {"client_id": name, "tls_context": context, "use_loop_selectors": SELECTORS}
-        kind = type("Device", (MqttUser,), {"host": question["host"], "port": question["port"], **own})
+        own |= {"host": question["host"], "port": question["port"], "tasks": [self._publish], "wait_time": constant(0)}
+        kind = type("Device", (MqttUser,), own)
         user: MqttUser = kind(self._environment)
         user.client.on_message = self._hear
         return user
@@ -82,6 +89,14 @@ class Generator:
         if self._received == self._awaited:
             self._enough.set()
 
+    def _publish(self, user: MqttUser) -> None:
+        if not self._left[user]:
+            raise StopUser
+        self._left[user] -= 1
+        user.client.publish(self._topics[user], b"%016d%s" % (time.monotonic_ns(), PAD), self._qos)
+        self._sent += 1
+        self._until_received(self._sent * self._copies - LAG)
+
     def _until_received(self, count: int) -> None:
         if self._received < count:  # without looking again and again, which would cost processor time
             self._awaited = count
@@ -97,18 +112,17 @@ class Generator:
 
     def publish(self, question: dict[str, Any]) -> dict[str, Any]:
         """Publish as fast as the subscribers get it."""
-        count, messages, qos = question["publishers"], question["messages"], question["qos"]
-        publishers, copies = self._users[:count], question["subscribers"]
-        total = self._runner.stats.total
-        self._received, sent, before = 0, 0, total.num_requests
+        publishers = self._users[: question["publishers"]]
+        self._qos, self._copies = question["qos"], question["subscribers"]
+        self._topics = {user: f"bench/{number}" for number, user in enumerate(publishers)}
+        self._left = dict.fromkeys(publishers, question["messages"])
+        sent, copies, total = question["messages"] * len(publishers), self._copies, self._runner.stats.total
+        self._received, self._sent, before = 0, 0, total.num_requests
+        running = Group()
         started = time.perf_counter()
-        for _ in range(0, messages, CHUNK):
-            for number, user in enumerate(publishers):
-                for _ in range(CHUNK):
-                    user.client.publish(f"bench/{number}", b"%016d%s" % (time.monotonic_ns(), PAD), qos)
-            sent += CHUNK * count
-            gevent.sleep(0)
-            self._until_received(sent * copies - LAG)
+        for user in publishers:
+            user.start(running)
+        running.join()
         self._until_received(sent * copies)
         while total.num_requests - before < sent * (1 + copies):
             gevent.sleep(0.001)
