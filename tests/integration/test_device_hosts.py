@@ -173,6 +173,7 @@ def test_a_run_that_was_killed_before_the_restart_is_finished_by_the_next(manage
     assert asked(host, "restart") == [unit]
 
 
+@pytest.mark.long
 def test_uninstalled_nothing_is_left_and_the_run_says_what_to_revoke(managed: Managed) -> None:
     """The last but one test of this file: the others want the device. The host had another name once."""
     host = managed.host

@@ -25,7 +25,7 @@ from tests.wheels import wheel
 
 REQUIREMENTS = ROOT / "roles/load_test_host/files/requirements.txt"
 PACKAGES = next((ROOT / ".venv-locust/lib").glob("python3.*/site-packages"), None)
-NAMES = ("edge-load-1", "edge-load-2")
+WORKERS = 2
 DIRECTORY, USER = "/var/lib/iotops-loadtest", "iotops-loadtest"
 PUBLISHERS, SUBSCRIBERS, SECONDS = 8, 4, 3
 
@@ -38,8 +38,9 @@ pytestmark = [
 class Machines:
     """Hosts, and a fleet that they put load on."""
 
-    def __init__(self, deployment: Deployment, directory: Path) -> None:
-        self.fleet, self.hosts = Revocable(deployment, directory), {name: Host(directory / name) for name in NAMES}
+    def __init__(self, deployment: Deployment, directory: Path, count: int) -> None:
+        self.fleet = Revocable(deployment, directory)
+        self.hosts = {name: Host(directory / name) for name in (f"edge-load-{number + 1}" for number in range(count))}
         self.report = directory / "report"
         wheels = directory / "wheels"
         for line in REQUIREMENTS.read_text().splitlines():
@@ -50,11 +51,10 @@ class Machines:
         self._inventory = inventory(
             self.fleet.inventory,
             directory / "all.json",
-            {name: {**host.variables, "load_test_host_workers": 1} for name, host in self.hosts.items()},
+            {name: {**host.variables, "load_test_host_workers": WORKERS // count} for name, host in self.hosts.items()},
             group="load_test_hosts",
             ansible_ssh_pipelining=True,
             iotops_program_package=str(program),
-            iotops_program_python="/usr/bin/python3",
             iotops_program_pip_arguments=["--no-index", "--find-links=/srv/wheels"],
             load_test_host_bind="127.0.0.1",
             load_test_host_port=free_port(),
@@ -68,7 +68,7 @@ class Machines:
             "fleet_hosted_zone_id": deployment.sandbox.hosted_zone_id,
             "load_test_report_dir": str(self.report),
             "load_test_quota_share": 1,
-            "load_test_names": f"over-ssh-[01:{PUBLISHERS + SUBSCRIBERS:02}]",
+            "load_test_names": f"over-ssh-{count}-[01:{PUBLISHERS + SUBSCRIBERS:02}]",
             "load_test_publishers": PUBLISHERS,
             "load_test_subscribers": SUBSCRIBERS,
             "load_test_duration": SECONDS,
@@ -96,9 +96,11 @@ def _bring(folder: Path, host: Host) -> None:
     subprocess.run(host.command("tar", "-x", "-C", "/srv/wheels"), input=packed, check=True)
 
 
-@pytest.fixture(scope="module")
-def machines(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
-    made = Machines(deployment, tmp_path_factory.mktemp("hosts"))
+@pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.long)], ids=["one", "two"])
+def machines(
+    deployment: Deployment, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Machines]:
+    made = Machines(deployment, tmp_path_factory.mktemp("hosts"), request.param)
     yield made
     for host in made.hosts.values():
         host.close()
@@ -114,7 +116,17 @@ def nothing_is_left_of_the_devices(machines: Machines, said: str) -> None:
         assert [key for key in keys if key.encode() in kept or key in said] == []
 
 
-def test_two_hosts_put_the_load_on_and_there_is_one_report(machines: Machines) -> None:
+@pytest.mark.long
+def test_check_mode_puts_nothing_on_the_hosts(machines: Machines) -> None:
+    """The first test of this file: then they have nothing yet."""
+    code, said = machines.playbook("--check")
+    assert code == 0, trouble(said)
+    for host in machines.hosts.values():
+        assert host.run("ls", "-d", "/opt/iotops-loadtest", DIRECTORY, check=False) == ""
+        assert USER not in host.run("cat", "/etc/passwd")
+
+
+def test_hosts_put_the_load_on_and_there_is_one_report(machines: Machines) -> None:
     code, said = machines.playbook()
     assert code == 0, trouble(said)
     plan, result = report.read(machines.report)
@@ -128,10 +140,11 @@ def test_two_hosts_put_the_load_on_and_there_is_one_report(machines: Machines) -
 
 @pytest.mark.long
 def test_stopped_on_its_host_it_reports_what_there_is_and_no_key_stays(machines: Machines) -> None:
-    first, second = machines.hosts.values()
+    first, *others = machines.hosts.values()
+    last = [first, *others][-1]
     with ThreadPoolExecutor() as other:
         running = other.submit(machines.playbook, duration=120)
-        eventually(lambda: second.run("pgrep", "-u", USER, "-f", "loadtest.generator", check=False), seconds=120)
+        eventually(lambda: last.run("pgrep", "-u", USER, "-f", "loadtest.generator", check=False), seconds=120)
         time.sleep(5)
         first.run("pkill", "-TERM", "-u", USER, "-f", "--", "--master-bind-host")
         code, said = running.result()
@@ -145,10 +158,11 @@ def test_stopped_on_its_host_it_reports_what_there_is_and_no_key_stays(machines:
 def test_hosts_that_are_not_in_the_run_carry_nothing(machines: Machines) -> None:
     code, said = machines.playbook("--limit", "regions", duration=1)
     assert code == 0, trouble(said)
-    assert not any(name in said for name in NAMES)
+    assert not any(name in said for name in machines.hosts)
     assert len(report.read(machines.report)[1].processes) > 0
 
 
+@pytest.mark.long
 def test_removed_nothing_is_left_on_the_hosts(machines: Machines) -> None:
     """The last test of this file: the others want the program."""
     code, said = machines.playbook(state="absent")
@@ -156,4 +170,4 @@ def test_removed_nothing_is_left_on_the_hosts(machines: Machines) -> None:
     for host in machines.hosts.values():
         assert host.run("ls", "-d", "/opt/iotops-loadtest", DIRECTORY, check=False) == ""
         assert USER not in host.run("cat", "/etc/passwd", "/etc/group", "/etc/shadow")
-    assert changed(machines.playbook("--limit", ",".join(NAMES), state="absent")[1]) == 0
+    assert changed(machines.playbook("--limit", ",".join(machines.hosts), state="absent")[1]) == 0

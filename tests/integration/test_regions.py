@@ -70,6 +70,7 @@ def test_a_region_that_is_not_in_the_inventory_is_refused(fleet: GrowingFleet) -
         assert f"fleet_region={NEW} is no host of the group regions: name one of {HOME}, {AWAY}" in said(refused.output)
 
 
+@pytest.mark.long
 def test_a_region_gets_all_devices_before_its_record(fleet: GrowingFleet) -> None:
     before = {region: (fleet.registry(region), fleet.standing(region)) for region in (HOME, AWAY)}
     since = fleet.sandbox.now()
