@@ -24,8 +24,10 @@ sandbox-up: .venv/site ## Start the sandbox (several AWS regions on loopback)
 sandbox-down: ## Stop the sandbox; its state stays
 	@test ! -x $(BIN)/iotops || iotops sandbox down
 
-test: check ## Everything that CI runs
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target e2e molecule integration faults
+test: ## Everything that CI runs
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check .venv-awsiotsdk/ok .venv-locust/ok
+	@# the longest first, beside the others in turn
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target integration e2e molecule faults
 
 check: ## Lint, types and unit tests
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint types unit

@@ -6,7 +6,8 @@ mqtt.js in one process, and `openssl s_time` for the rate of connecting. Each ge
 many); memory is PSS and processor time is of /proc, the broker's apart.
 
 Sections can be named; without any, all are run. The last line is JSON. ``memory_vs_s3``, ``start_vs_s3`` and
-``cpu_vs_s3``: ours as a part of S3's architecture, with 94 publishers and 6 subscribers. ``vs_locust``: messages for
+``cpu_vs_s3``: ours as a part of S3's architecture, with 94 publishers and 6 subscribers; the processor is that for a
+message that arrived. ``vs_locust``: messages for
 the same processor time, as many of QoS 0 as of 1. ``kb_per_connection``: memory. ``sustained``: part of the messages of
 S3's scenario, with 487 publishers and 20 subscribers, that arrived. ``--quick`` runs smaller forms. What was not
 measured is null.
