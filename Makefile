@@ -5,6 +5,7 @@ BIN := $(CURDIR)/.venv/bin
 # Ansible insists on UTF-8; a bare machine may have no locale set.
 export LC_ALL ?= C.UTF-8
 export PATH := $(BIN):$(PATH)
+CHECKS := lint types unit
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
 .PHONY: help site test check lint lint-ansible lint-sources types unit molecule integration faults e2e test-long bench build docs \
@@ -25,12 +26,12 @@ sandbox-down: ## Stop the sandbox; its state stays
 	@test ! -x $(BIN)/iotops || iotops sandbox down
 
 test: ## Everything that CI runs
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check .venv-awsiotsdk/ok .venv-locust/ok
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(CHECKS) .venv-awsiotsdk/ok .venv-locust/ok
 	@# the longest first, beside the others in turn
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target integration e2e molecule faults
 
 check: ## Lint, types and unit tests
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint types unit
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(CHECKS)
 
 lint: lint-ansible lint-sources ## ansible-lint, yamllint, ruff, cfn-lint, checkov, ASL, module documentation
 
